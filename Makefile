@@ -1,0 +1,35 @@
+# Each target does its own set-up, so that any of them can be the first command on a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+TYPES := build/types
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: install demo test check bench clean
+
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: install
+	$(BIN)/alledge demo --out demo
+
+test: install
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: install
+	$(BIN)/ruff check .
+	rm -rf $(TYPES) && $(BIN)/python -m pip install --quiet --no-deps --target $(TYPES) .
+	cd $(TYPES) && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml --package alledge
+	$(BIN)/python -m pytest -q tests/test_docs.py tests/test_architecture.py
+
+bench: install
+	$(BIN)/python benchmarks/segmentation.py
+
+clean:
+	rm -rf $(VENV) build demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,5 @@
+"""`python -m alledge` is `alledge`."""
+
+from alledge.cli import main
+
+main()

@@ -1,0 +1,123 @@
+"""What turns raw probabilities into a verdict that is safe to show: temperature, abstention and domain gate.
+
+Fitted by training on held-out rows and again by conversion on the converted model's own outputs; applied by the
+device. Everything is plain NumPy over arrays that fit in a bundle.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+Array = NDArray[np.floating[Any]]
+TEMPERATURES = np.geomspace(0.25, 8.0, 121)  # wide enough for any network that learned something
+ANSWERED_ACCURACY = 0.99  # what the abstention threshold aims at on validation rows
+MAX_ABSTAINED = 0.20  # ... without refusing more than this share of them
+GATE_QUANTILE = 0.98  # share of validation rows the domain gate lets through
+SHRINKAGE = 0.1  # weight of the identity in the covariance: embeddings have idle directions
+_TINY = 1e-7
+
+
+class DomainGate(BaseModel):
+    """Class-conditional distance in embedding space, beyond which a field is "not like the training smears".
+
+    Lee et al., NeurIPS 2018 (one covariance shared by the classes), with the covariance shrunk towards a sphere.
+
+    Attributes:
+        means: [classes, d] mean embedding of each class.
+        whiten: [d, d] matrix W with W W^T = inverse covariance.
+        threshold: largest distance that is still accepted.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    means: list[list[float]] = Field(min_length=1, max_length=16)
+    whiten: list[list[float]] = Field(min_length=1, max_length=512)
+    threshold: float = Field(gt=0)
+
+    def distance(self, embeddings: Array) -> NDArray[np.float64]:
+        """[n] distances of [n, d] embeddings to the nearest class mean."""
+        whiten = np.asarray(self.whiten)
+        means = np.asarray(self.means) @ whiten
+        return np.linalg.norm((embeddings @ whiten)[:, None] - means, axis=2).min(1)
+
+
+class Calibration(BaseModel):
+    """The three settings of the decision, as a bundle carries them.
+
+    Attributes:
+        temperature: probabilities are raised to 1 / temperature and renormalised.
+        abstain_below: calibrated confidence under which the verdict is inconclusive, 0-1.
+        gate: domain gate, or None when the model was not given one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(1.0, gt=0)
+    abstain_below: float = Field(0.0, ge=0, le=1)
+    gate: DomainGate | None = None
+
+
+def apply_temperature(probabilities: Array, temperature: float) -> NDArray[np.float64]:
+    """[n, classes] probabilities softened (temperature > 1) or sharpened (< 1); rows sum to 1 (Guo et al. 2017)."""
+    logits = np.log(np.maximum(np.asarray(probabilities, np.float64), _TINY)) / temperature
+    power = np.exp(logits - logits.max(1, keepdims=True))
+    return power / power.sum(1, keepdims=True)
+
+
+def fit_calibration(probabilities: Array, embeddings: Array, truth: NDArray[np.integer[Any]],
+                    gate: DomainGate | None) -> Calibration:
+    """Choose temperature, abstention threshold and the gate's threshold on held-out rows.
+
+    Args:
+        probabilities: [n, classes], uncalibrated.
+        embeddings: [n, d].
+        truth: [n] class indices.
+        gate: fitted on training rows; only its threshold is set here.
+    """
+    temperature = _fit_temperature(probabilities, truth)
+    calibrated = apply_temperature(probabilities, temperature)
+    if gate is not None:
+        reach = float(np.quantile(gate.distance(embeddings), GATE_QUANTILE))
+        gate = gate.model_copy(update={"threshold": max(reach, _TINY)})
+    return Calibration(temperature=temperature, abstain_below=_fit_abstention(calibrated, truth), gate=gate)
+
+
+def fit_gate(embeddings: Array, truth: NDArray[np.integer[Any]]) -> DomainGate:
+    """Class means and shrunk shared covariance of [n, d] training embeddings; threshold at their own quantile."""
+    classes = np.unique(truth)
+    means = np.stack([embeddings[truth == c].mean(0) for c in classes]).astype(np.float64)
+    centred = embeddings - means[np.searchsorted(classes, truth)]
+    covariance = centred.T @ centred / len(truth)
+    sphere = np.eye(len(covariance)) * max(np.trace(covariance) / len(covariance), _TINY)
+    whiten = np.linalg.cholesky(np.linalg.inv((1 - SHRINKAGE) * covariance + SHRINKAGE * sphere))
+    gate = DomainGate(means=means.tolist(), whiten=whiten.tolist(), threshold=1.0)
+    reach = float(np.quantile(gate.distance(embeddings), GATE_QUANTILE))
+    return gate.model_copy(update={"threshold": max(reach, _TINY)})
+
+
+def answered(probabilities: Array, embeddings: Array, calibration: Calibration) -> NDArray[np.bool_]:
+    """[n], False where calibrated confidence or the domain gate make the verdict inconclusive."""
+    confident = probabilities.max(1) >= calibration.abstain_below
+    if calibration.gate is None:
+        return confident
+    return confident & (calibration.gate.distance(embeddings) <= calibration.gate.threshold)
+
+
+def _fit_temperature(probabilities: Array, truth: NDArray[np.integer[Any]]) -> float:
+    """The temperature of least negative log-likelihood on a grid: convex in 1 / T, so a grid is enough."""
+    rows = np.arange(len(truth))
+    loss = [-np.log(apply_temperature(probabilities, t)[rows, truth] + _TINY).mean() for t in TEMPERATURES]
+    return float(TEMPERATURES[int(np.argmin(loss))])
+
+
+def _fit_abstention(calibrated: Array, truth: NDArray[np.integer[Any]]) -> float:
+    """Lowest confidence from which on the aim is met, without abstaining on more than `MAX_ABSTAINED`."""
+    confidence = calibrated.max(1)
+    right = calibrated.argmax(1) == truth
+    limit = float(np.quantile(confidence, MAX_ABSTAINED))
+    for threshold in np.unique(np.append(confidence[confidence <= limit], 0.0)):
+        if right[confidence >= threshold].mean() >= ANSWERED_ACCURACY:
+            return float(threshold)
+    return limit

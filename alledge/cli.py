@@ -1,0 +1,99 @@
+"""The command line: names and one-line helps here, everything else in the stage that does the work.
+
+A command is imported when it is chosen, so that `alledge --help` loads no stage, no NumPy and no TensorFlow.
+"""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from alledge import __version__
+from alledge.backends import stage
+from alledge.errors import AlledgeError
+
+COMMANDS = {
+    "demo": ("alledge.demo:demo", "The whole product on synthetic smears: train, convert, run, report."),
+    "synth": ("alledge.commands:synth", "Draw synthetic smears in class folders, with nucleus masks and a split."),
+    "segment": ("alledge.commands:segment", "Find the nuclei in images: mask, overlay, coverage."),
+    "data": ("alledge.train.cli:data", "Look at a data set before trusting it."),
+    "train": ("alledge.train.cli:train", "Train a network on smear images and leave a run folder."),
+    "evaluate": ("alledge.evaluate:evaluate", "Score a run or a bundle on labelled images."),
+    "convert": ("alledge.convert.cli:convert", "Turn a run into a bundle that a board can run."),
+    "inspect": ("alledge.device.cli:inspect", "Show and verify what is in a bundle."),
+    "run": ("alledge.device.cli:run", "Capture, segment, classify, show and log."),
+    "bench": ("alledge.device.cli:bench", "Measure latency per stage on this machine."),
+    "doctor": ("alledge.device.cli:doctor", "What this machine has, what is missing and what mends it."),
+    "results": ("alledge.device.cli:results", "Read the results database."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group that knows its commands by name and imports the one that was chosen."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Swap the named stand-in for the command itself."""
+        name, stand_in, rest = super().resolve_command(ctx, args)
+        return name, (_import(name) if name in COMMANDS else stand_in), rest
+
+
+def _import(name: str) -> Any:
+    """A command's function, or its Typer app of sub-commands, as a command.
+
+    Raises:
+        BackendMissing: when the stage's libraries are not installed.
+    """
+    home, _ = COMMANDS[name]
+    module, attribute = home.split(":")
+    command = getattr(stage(module.removeprefix("alledge.")), attribute)
+    if not isinstance(command, typer.Typer):
+        alone = _typer()
+        alone.command(name)(command)
+        command = alone
+    return typer.main.get_command(command)
+
+
+def _typer(**options: Any) -> typer.Typer:
+    return typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion="cls" in options,
+                       context_settings={"help_option_names": ["-h", "--help"]}, **options)
+
+
+app = _typer(cls=LazyGroup, no_args_is_help=True)
+for _name, (_home, _line) in COMMANDS.items():
+    app.command(_name, help=_line)(lambda: None)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"alledge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+                                          help="Print the version.")] = False,
+) -> None:
+    """Microscopes that look for acute lymphoblastic leukemia: train, convert, run. RESEARCH USE ONLY."""
+
+
+def main() -> None:
+    """Entry point: errors become one line on stderr and an exit code, a traceback only with `--debug`."""
+    debug = "--debug" in sys.argv
+    sys.argv = [a for a in sys.argv if a != "--debug"]  # accepted anywhere on the line
+    try:
+        app(standalone_mode=True)
+    except AlledgeError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Files to pixels and back: the one place where an image file is trusted or refused."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from alledge.errors import ImageError, UsageError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+MIN_SIDE = 32  # px; below that a nucleus is a pixel or two
+MAX_PIXELS = 50_000_000  # a 12 MP sensor with room to spare; keeps decoding under about 150 MB
+MAX_FILE_BYTES = 200_000_000
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8"
+
+Pixels = NDArray[np.uint8]
+
+
+def read_image(path: Path | str) -> Pixels:
+    """Read a colour image file as uint8 [H, W, 3], RGB.
+
+    Raises:
+        UsageError: when there is no such file.
+        ImageError: when it is empty, corrupt, huge, tiny, not 8-bit, grey, CMYK or transparent.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"{path}: expected an image file, found {'a folder' if path.is_dir() else 'nothing'}")
+    size = path.stat().st_size
+    if not 0 < size <= MAX_FILE_BYTES:
+        raise ImageError(f"{path}: expected an image file of 1 to {MAX_FILE_BYTES} bytes, received {size}")
+    return decode_image(path.read_bytes(), str(path))
+
+
+def decode_image(data: bytes, name: str) -> Pixels:
+    """Decode the bytes of an image file to uint8 [H, W, 3], RGB; `name` is used in messages.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    _check_header(data, name)
+    pixels = None if _cut_short(data) else _decode(data)
+    if pixels is None:
+        raise ImageError(f"{name}: expected a PNG, JPEG, BMP, TIFF or WebP image, received data that does not "
+                         "decode (damaged, or another format)")
+    pixels = _drop_opaque_alpha(pixels)
+    _check_pixels(pixels, name)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def write_png(path: Path | str, rgb: NDArray[np.uint8]) -> None:
+    """Write uint8 [H, W, 3] RGB or uint8 [H, W] as PNG, whole or not at all.
+
+    Raises:
+        ImageError: when the file cannot be written.
+    """
+    write_bytes(Path(path), encode_png(rgb))
+
+
+def encode_png(rgb: NDArray[np.uint8]) -> bytes:
+    """PNG bytes of uint8 [H, W, 3] RGB or uint8 [H, W]."""
+    pixels = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR) if rgb.ndim == 3 else rgb
+    return bytes(cv2.imencode(".png", pixels)[1])
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file through a temporary neighbour, so that a crash leaves the old file or the new one.
+
+    Raises:
+        ImageError: when the folder is missing, read-only or full.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error.strerror}); choose a folder with room that you own") \
+            from error
+
+
+def _decode(data: bytes) -> NDArray[np.generic] | None:
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+
+
+def _cut_short(data: bytes) -> bool:
+    """True when the end marker is missing: OpenCV would fill the lost part with grey and say nothing."""
+    if data[:8] == _PNG:
+        return b"IEND" not in data[-64:]
+    return data[:2] == _JPEG and data.rfind(b"\xff\xd9") < len(data) // 2
+
+
+def _drop_opaque_alpha(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+    if pixels.ndim == 3 and pixels.shape[2] == 4 and pixels[..., 3].min() == np.iinfo(pixels.dtype).max:
+        return pixels[..., :3]
+    return pixels
+
+
+def _check_pixels(pixels: NDArray[np.generic], name: str) -> None:
+    if pixels.dtype != np.uint8:
+        raise ImageError(f"{name}: expected 8 bits per channel, received {pixels.dtype}; save it as 8-bit RGB")
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        kind = "greyscale" if pixels.ndim == 2 else f"{pixels.shape[2]} channels (transparency or CMYK)"
+        raise ImageError(f"{name}: expected a colour image (RGB), received {kind}; save it as 8-bit RGB")
+    if min(pixels.shape[:2]) < MIN_SIDE:
+        raise ImageError(f"{name}: expected at least {MIN_SIDE}x{MIN_SIDE} pixels, "
+                         f"received {pixels.shape[1]}x{pixels.shape[0]}")
+
+
+def _check_header(data: bytes, name: str) -> None:
+    """Refuse what a decoder would either choke on or silently reinterpret, from the header alone."""
+    size = _png_size(data) or _jpeg_frame(data)
+    if size is None:
+        return
+    width, height, channels = size
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{name}: expected at most {MAX_PIXELS // 1_000_000} megapixels, "
+                         f"received {width}x{height}; crop or scale it down")
+    if channels == 4:
+        raise ImageError(f"{name}: expected RGB, received a CMYK JPEG, whose colours depend on a print profile; "
+                         "save it as 8-bit RGB")
+    if channels == 1:
+        raise ImageError(f"{name}: expected a colour image (RGB), received greyscale; stain colour is needed")
+
+
+def _png_size(data: bytes) -> tuple[int, int, int] | None:
+    if data[:8] != _PNG or len(data) < 24:
+        return None
+    return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"), 3
+
+
+def _jpeg_frame(data: bytes) -> tuple[int, int, int] | None:
+    """Width, height and channel count from a JPEG's start-of-frame marker (ITU-T T.81, B.2.2)."""
+    if data[:2] != _JPEG:
+        return None
+    at = 2
+    while at + 9 < len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2:at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = (int.from_bytes(data[at + i:at + i + 2], "big") for i in (5, 7))
+            return width, height, data[at + 9]
+        at += 2 + length
+    return None

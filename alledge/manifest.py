@@ -1,0 +1,84 @@
+"""What a bundle says about itself: everything a device needs to run its model and to refuse it."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from alledge.calibration import Calibration
+from alledge.preprocess import Preprocessing
+
+FORMAT = 1
+ID_LENGTH = 16
+MEMBER_NAME = r"^[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*)?\.[a-z0-9]{1,8}$"
+
+Target = Literal["cpu", "coral", "jetson-nano", "jetson-orin", "onnx"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorSpec(_Strict):
+    """One input or output of the model. real = (stored - zero_point) * scale for integer types."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Literal["float32", "uint8", "int8"]
+    scale: float = 0.0
+    zero_point: int = 0
+
+
+class Golden(_Strict):
+    """A synthetic field and what this very model must make of it, on every machine.
+
+    Attributes:
+        image, mask: members; the mask is compared exactly.
+        tensor_sha256: `preprocess.tensor_digest` of the prepared tensor, compared exactly.
+        probabilities: the model's raw output, compared within the manifest's `tolerance`.
+    """
+
+    image: str
+    mask: str
+    tensor_sha256: str
+    probabilities: list[float]
+
+
+class Member(_Strict):
+    """One file of the bundle."""
+
+    name: str = Field(pattern=MEMBER_NAME)
+    size: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Manifest(_Strict):
+    """`manifest.json`, the first member of every bundle.
+
+    Attributes:
+        id: first 16 hex digits of the SHA-256 of this document with an empty id.
+        target: what the bundle was made for; engine: the back end that can run it.
+        model: member with the network; input, probs, embedding: its tensors.
+        compiled: Edge TPU only: whether the closed compiler mapped it. Never claimed without its log.
+        metrics: measured before shipping, each with its 95 % interval and the rows it was measured on.
+        provenance: run, split hash, versions, seed: what is needed to make it again.
+        signature: none yet; signed bundles come with the conversion issue.
+    """
+
+    format: int
+    id: str = ""
+    target: Target
+    engine: Literal["tflite", "coral", "onnx", "tensorrt"]
+    labels: list[str]
+    preprocessing: Preprocessing
+    calibration: Calibration
+    model: str
+    input: TensorSpec
+    probs: TensorSpec
+    embedding: TensorSpec
+    tolerance: float = Field(gt=0, lt=1)
+    goldens: list[Golden] = Field(min_length=1, max_length=16)
+    compiled: bool | None = None
+    metrics: dict[str, Any]
+    provenance: dict[str, Any]
+    members: list[Member] = Field(max_length=64)
+    signature: str | None = None

@@ -1,0 +1,104 @@
+"""The folder that training hands to conversion: its file names, its record, and nothing about how it was made."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from alledge.calibration import Calibration
+from alledge.errors import DataError, UsageError
+from alledge.images import write_bytes
+from alledge.preprocess import Preprocessing
+
+MODEL = "model.keras"
+RECORD = "training.json"
+CALIBRATION_TILES = "calibration_tiles.npz"
+HELD_OUT_TILES = "held_out_tiles.npz"
+REPORT = "report.html"
+MODEL_CARD = "model_card.md"
+RUN_FORMAT = 1
+
+
+class TrainingRecord(BaseModel):
+    """What `training.json` says: enough to convert the run, judge it, and repeat it.
+
+    Attributes:
+        run_id: 12 hex digits naming the weights and their settings.
+        preprocessing: what `prepare()` must do before the model.
+        calibration: temperature, abstention and domain gate fitted on validation rows.
+        options: the command line that made it.
+        provenance: split hash, counts, versions, seed, machine.
+        metrics: scores on the test rows, as `alledge evaluate` prints them.
+        history: metric -> one value per epoch.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = RUN_FORMAT
+    run_id: str
+    labels: list[str]
+    preprocessing: Preprocessing
+    calibration: Calibration
+    options: dict[str, Any]
+    provenance: dict[str, Any]
+    metrics: dict[str, Any]
+    history: dict[str, list[float]]
+
+
+class Tiles(BaseModel):
+    """Labelled, already cropped and masked tiles: pixels uint8 [n, size, size, 3] RGB, truth int [n]."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    pixels: NDArray[np.uint8]
+    truth: NDArray[np.int64]
+
+
+def is_run(path: Path) -> bool:
+    """True for a folder that holds a training record."""
+    return (path / RECORD).is_file()
+
+
+def read_record(run: Path) -> TrainingRecord:
+    """Read and check `training.json`.
+
+    Raises:
+        UsageError: when there is no run at that path.
+        DataError: when the record is damaged or of a format this version does not know.
+    """
+    if not is_run(run):
+        raise UsageError(f"{run}: expected a run folder made by `alledge train` (with {RECORD}), found none")
+    try:
+        record = TrainingRecord.model_validate_json((run / RECORD).read_bytes())
+    except ValidationError as error:
+        raise DataError(f"{run / RECORD}: not a training record ({error.error_count()} faults, first: "
+                        f"{error.errors()[0]['msg']})") from error
+    if record.format != RUN_FORMAT:
+        raise DataError(f"{run / RECORD}: format {record.format} is unknown, expected {RUN_FORMAT}; update alledge")
+    return record
+
+
+def write_record(run: Path, record: TrainingRecord) -> None:
+    """Write `training.json` last of all: its presence says that the run is complete."""
+    write_bytes(run / RECORD, record.model_dump_json(indent=1).encode())
+
+
+def read_tiles(run: Path, name: str) -> Tiles:
+    """Read `CALIBRATION_TILES` (training rows) or `HELD_OUT_TILES` (rows the weights never saw).
+
+    Raises:
+        DataError: when the file is missing or damaged.
+    """
+    try:
+        with np.load(run / name, allow_pickle=False) as arrays:
+            return Tiles(pixels=arrays["pixels"], truth=arrays["truth"])
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"{run / name}: expected tiles written by `alledge train`, received something else "
+                        f"({error})") from error
+
+
+def write_tiles(run: Path, name: str, tiles: Tiles) -> None:
+    """Write tiles compressed; they are the user's images and stay in the run folder, never in a bundle."""
+    np.savez_compressed(run / name, pixels=tiles.pixels, truth=tiles.truth)

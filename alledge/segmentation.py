@@ -1,0 +1,161 @@
+"""Find the nuclei in a smear: one integer cut on a colour channel, then morphology. No seed, no iteration.
+
+`paper` is arXiv 2508.17216, 6.1.2-6.1.7: k-means with k = 7 on the a* channel of CIELAB, a threshold on the rebuilt
+image, fill, open, close. Clusters of one channel are intervals and a threshold on their level is monotone, so the two
+steps are exactly one cut `a* >= t`, found on the histogram. The paper leaves the threshold T open: here it is Otsu's
+threshold of the seven levels, or `top=N` keeps the N reddest clusters.
+
+`stain` balances white on the smear's own background first and cuts the saturation instead (k = 3, top cluster): a
+yellow cast, the paper's failing case, then moves the mask hardly at all (docs/results/segmentation.md).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from alledge.errors import UsageError
+from alledge.kmeans1d import Clusters, cluster_histogram
+from alledge.morphology import fill_holes, open_close
+
+Mode = Literal["none", "paper", "stain"]
+MODES: tuple[str, ...] = get_args(Mode)
+
+PAPER_CLUSTERS = 7
+STAIN_CLUSTERS = 3
+BACKGROUND_SHARE = 0.30  # brightest share of the field, by green, that is taken for bare background
+NEUTRAL = 230.0  # 8-bit sRGB level the background is balanced to
+MIN_CONTRAST = 12  # levels between the lowest and the highest cluster centre; a bare field stays below
+MIN_COVERAGE = 0.002  # about one small lymphocyte nucleus in a field of the Taleghani data
+MAX_COVERAGE = 0.80  # beyond that the cut has fallen into the background
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Where the nuclei are.
+
+    Attributes:
+        pixels: uint8 [H, W], 255 inside, 0 outside.
+        coverage: share of the field inside, 0-1.
+        cut: the smallest channel level that counts as inside (0 in mode `none`, 256 when nothing does).
+        warnings: why the mask is not to be relied on, one sentence each.
+    """
+
+    pixels: NDArray[np.uint8]
+    coverage: float
+    cut: int
+    warnings: tuple[str, ...] = ()
+
+
+def segment(rgb: NDArray[np.uint8], mode: str = "stain", *, top: int | None = None) -> Mask:
+    """Segment uint8 [H, W, 3] RGB.
+
+    Args:
+        rgb: the field; any size from 2x2 pixels.
+        mode: `paper`, `stain`, or `none` for a mask that keeps everything.
+        top: keep this many of the uppermost clusters instead of the mode's own rule.
+
+    Raises:
+        UsageError: for an unknown mode, a `top` without sense or pixels that are not uint8 [H, W, 3].
+    """
+    _check(rgb, mode, top)
+    if mode == "none":
+        return Mask(np.full(rgb.shape[:2], 255, np.uint8), 1.0, 0)
+    channel = _CHANNELS[mode](rgb)
+    histogram = cv2.calcHist([channel], [0], None, [256], [0, 256]).ravel()
+    clusters = cluster_histogram(histogram, PAPER_CLUSTERS if mode == "paper" else STAIN_CLUSTERS)
+    spread = clusters.centres[-1] - clusters.centres[0]
+    if spread < MIN_CONTRAST:
+        reason = f"no stained cell stands out: channel contrast {spread:.0f} of at least {MIN_CONTRAST} levels"
+        return Mask(np.zeros(rgb.shape[:2], np.uint8), 0.0, 256, (reason,))
+    return _cut_mask(channel, find_cut(histogram, clusters, mode, top))
+
+
+def find_cut(histogram: NDArray[np.generic], clusters: Clusters, mode: str, top: int | None = None) -> int:
+    """The level from which on a pixel is inside, given the clusters of its channel's histogram [256]."""
+    if top is None and mode == "paper":
+        return _otsu_of_levels(histogram, clusters)
+    return int(clusters.lowest[max(len(clusters.lowest) - (top or 1), 0)])
+
+
+def clean(binary: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Fill, open and close a 0/255 mask (paper 6.1.5-6.1.6)."""
+    return open_close(fill_holes(binary))
+
+
+def lab_a(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The a* channel of 8-bit CIELAB, [H, W]: green low, red-violet high (paper 6.1.2)."""
+    return np.asarray(cv2.extractChannel(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), 1), np.uint8)
+
+
+def balanced_saturation(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """HSV saturation [H, W] after the background has been made neutral."""
+    return np.asarray(cv2.extractChannel(cv2.cvtColor(balance_white(rgb), cv2.COLOR_RGB2HSV), 1), np.uint8)
+
+
+def balance_white(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Scale each channel in linear light so that the mean background becomes a neutral 230."""
+    background = np.maximum(_background(rgb), 1.0)
+    gains = _linear(np.float64(NEUTRAL)) / _linear(background)
+    curves = _encode(_linear(np.arange(256.0))[:, None] * gains)
+    return np.asarray(cv2.LUT(rgb, curves[None]), np.uint8)
+
+
+def _background(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Mean colour [3] of the brightest share of the field."""
+    green = np.asarray(cv2.extractChannel(rgb, 1))
+    reached = np.cumsum(cv2.calcHist([green], [0], None, [256], [0, 256]).ravel())
+    level = int(np.searchsorted(reached, (1 - BACKGROUND_SHARE) * reached[-1]))
+    bright = cv2.compare(green, level, cv2.CMP_GE)
+    return np.asarray(cv2.mean(rgb, mask=bright)[:3])
+
+
+def _linear(level: NDArray[np.float64]) -> NDArray[np.float64]:
+    """sRGB level 0-255 to linear light 0-1 (IEC 61966-2-1)."""
+    x = np.asarray(level) / 255.0
+    return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+
+
+def _encode(light: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Linear light to sRGB levels, clipped: the inverse of `_linear`."""
+    x = np.clip(light, 0.0, 1.0)
+    return np.rint(np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055) * 255).astype(np.uint8)
+
+
+def _otsu_of_levels(histogram: NDArray[np.generic], clusters: Clusters) -> int:
+    """Lowest value above Otsu's threshold of the image rebuilt from the (8-bit) cluster centres (eq. 5)."""
+    mass = np.add.reduceat(histogram.astype(np.float64), clusters.lowest)
+    below = np.cumsum(mass)[:-1]
+    level = clusters.centres.astype(np.intp)  # 6.1.3 converts the rebuilt image to uint8, which truncates
+    moment = np.cumsum(mass * level)
+    between = (moment[-1] * below - moment[:-1] * mass.sum()) ** 2 / (below * (mass.sum() - below))
+    return int(clusters.lowest[int(between.argmax()) + 1])
+
+
+def _cut_mask(channel: NDArray[np.uint8], cut: int) -> Mask:
+    pixels = clean(np.asarray(cv2.compare(channel, cut, cv2.CMP_GE), np.uint8))
+    coverage = cv2.countNonZero(pixels) / pixels.size
+    if coverage > MAX_COVERAGE:
+        reason = f"the mask fell into the background: it covered {coverage:.0%} of the field"
+        return Mask(np.zeros_like(pixels), 0.0, cut, (reason,))
+    if coverage < MIN_COVERAGE:
+        return Mask(pixels, coverage, cut, (f"hardly any nucleus: {coverage:.2%} of the field",))
+    return Mask(pixels, coverage, cut)
+
+
+def _check(rgb: NDArray[np.uint8], mode: str, top: int | None) -> None:
+    if mode not in MODES:
+        raise UsageError(f"segmentation mode {mode!r} is unknown: expected one of {', '.join(MODES)}")
+    if top is not None and not 1 <= top <= PAPER_CLUSTERS:
+        raise UsageError(f"top={top} is out of range: expected 1 to {PAPER_CLUSTERS} clusters to keep")
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or min(rgb.shape[:2]) < 2:
+        raise UsageError(f"expected uint8 [H, W, 3] RGB pixels, received {rgb.dtype} {list(rgb.shape)}")
+
+
+_CHANNELS: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    "paper": lab_a,
+    "stain": balanced_saturation,
+}

@@ -1,0 +1,51 @@
+"""What one field of view came to, with everything needed to show, log and defend it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from alledge.labels import INCONCLUSIVE, TITLES
+
+RESEARCH_USE_ONLY = "RESEARCH USE ONLY"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome for one field.
+
+    Attributes:
+        verdict: a class label, or "inconclusive".
+        confidence: calibrated probability of the most likely class, 0-1 (0 when the engine gave none).
+        probabilities: label -> calibrated probability; empty when the engine failed.
+        reasons: why the verdict is inconclusive, one sentence each; empty otherwise.
+        quality: measured quality figures of the frame (units in `alledge.device.quality`).
+        coverage: share of the field inside the segmentation mask, 0-1.
+        timings_ms: stage -> milliseconds (capture, segment, infer, display, log, total).
+    """
+
+    verdict: str
+    confidence: float
+    probabilities: Mapping[str, float]
+    reasons: tuple[str, ...] = ()
+    quality: Mapping[str, float] = field(default_factory=dict)
+    coverage: float = 0.0
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    sequence: int = 0
+    taken_at: str = ""
+    engine: str = ""
+    bundle_id: str = ""
+    source: str = ""
+
+    @property
+    def title(self) -> str:
+        """The verdict as written on a screen, e.g. "Early Pre-B"."""
+        return TITLES[self.verdict]
+
+    @property
+    def conclusive(self) -> bool:
+        """False when the field must not be read as any of the classes."""
+        return self.verdict != INCONCLUSIVE
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types only, ready for `json.dumps`."""
+        return {**asdict(self), "reasons": list(self.reasons)}

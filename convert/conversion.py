@@ -1,0 +1,170 @@
+"""Run to bundle: convert, judge, calibrate again, add goldens, write. All or nothing."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from alledge import __version__
+from alledge.bundle import SUFFIX, Bundle, write_bundle
+from alledge.calibration import Calibration, fit_calibration, fit_gate
+from alledge.errors import UsageError
+from alledge.labels import LABELS
+from alledge.manifest import FORMAT, Manifest, Target
+from alledge.runfolder import MODEL_CARD, read_record
+
+from .check import Comparison, compare, demand, doubts, gates
+from .converted import Converted
+from .goldens import Goldens, make_goldens
+from .targets import load_target
+from .trained import Trained, open_trained, predict, spread, tensors
+
+SLOW_TILES = 100  # held-out tiles for kernels that take ten times as long
+_LIBRARIES = ("keras", "tensorflow", "tensorflow-cpu", "ai-edge-litert", "tf2onnx", "onnx", "onnxruntime", "numpy")
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A written bundle and everything that was found out on the way.
+
+    Attributes:
+        comparisons: kernel set -> float against converted.
+        gates: name -> limit, measured, passed.
+        warnings: what the user has to know or do, one sentence each.
+    """
+
+    bundle: Bundle
+    converted: Converted
+    comparisons: dict[str, Comparison]
+    gates: dict[str, dict[str, Any]]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `alledge convert --json`: of the kernel sets, the one that did worst."""
+        worst = min(self.comparisons.values(), key=lambda c: (c.agreement, c.delta))
+        return {
+            "bundle": str(self.bundle.path),
+            "target": self.bundle.manifest.target,
+            "bytes": self.bundle.size,
+            "compiled": bool(self.converted.compiled),
+            "ops": [vars(row) for row in self.converted.operations],
+            "agreement": {"n": worst.n, "top1": worst.agreement, "max_abs": worst.max_abs},
+            "accuracy": {"float": worst.float_accuracy, "converted": worst.converted_accuracy,
+                         "delta_ci95": list(worst.delta_ci95)},
+            "gates": self.gates,
+            "warnings": list(self.warnings),
+        }
+
+
+def convert_run(run: Path, target: Target, out: Path | None, allow_drop: bool, say: Say) -> Conversion:
+    """Convert a run folder for a target and write the bundle (default RUN/<target>.alledge).
+
+    Raises:
+        UsageError: when there is no run, or `out` cannot be written.
+        DataError: when the run is damaged or foreign, or a layer cannot be converted.
+        GateNotMet: when the converted model lost too much and `allow_drop` is False.
+    """
+    read_record(run)
+    out = checked_out(out or run / f"{target}{SUFFIX}")
+    say("reading the run")
+    trained = open_trained(run)
+    say(f"converting for {target}")
+    converted = load_target(target)(trained)
+    say(f"judging on {len(trained.held_out.truth)} held-out tiles")
+    comparisons = _compare(trained, converted)
+    found = gates(comparisons)
+    if not allow_drop:
+        demand(found, comparisons)
+    goldens = make_goldens(converted, trained.record.preprocessing)
+    found |= {**converted.facts, "goldens": {"spread": goldens.spread, "limit": _tolerance(converted, goldens),
+                                             "passed": True}}
+    warnings = (*converted.warnings, *doubts(list(comparisons.values())), *_accepted(found, allow_drop))
+    manifest = _manifest(trained, target, converted, comparisons, found, goldens, warnings)
+    say("writing the bundle")
+    bundle = write_bundle(out, manifest, _members(run, converted, goldens))
+    return Conversion(bundle, converted, comparisons, found, warnings)
+
+
+def checked_out(out: Path) -> Path:
+    """`out`, when a file can be made there.
+
+    Raises:
+        UsageError: before minutes are spent on a bundle that cannot be written.
+    """
+    folder = next(p for p in (out.absolute().parent, *out.absolute().parents) if p.exists())
+    if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"--out {out}: expected a file name in a folder that can be written to; choose another")
+    return out
+
+
+def _compare(trained: Trained, converted: Converted) -> dict[str, Comparison]:
+    """Float against converted under every kernel set; slow ones judge an even sample."""
+    found = {}
+    for name, run in converted.kernels.items():
+        tiles = trained.held_out
+        if name in converted.slow_kernels:
+            tiles = spread(tiles, SLOW_TILES)
+        after = run(tensors(tiles, trained.record.preprocessing))
+        found[name] = compare(predict(trained, tiles), after, tiles.truth)
+    return found
+
+
+def _calibrate(trained: Trained, converted: Converted) -> Calibration:
+    """Temperature, abstention and domain gate once more, on what the converted network really says."""
+    training, held_out = (converted.run(tensors(tiles, trained.record.preprocessing))
+                          for tiles in (trained.calibration, trained.held_out))
+    gate = fit_gate(training.embedding, trained.calibration.truth)
+    return fit_calibration(held_out.probs, held_out.embedding, trained.held_out.truth, gate)
+
+
+def _tolerance(converted: Converted, goldens: Goldens) -> float:
+    """The target's own, or twice what two kernel sets on one machine already differ by."""
+    return min(0.5, max(converted.tolerance, 2 * goldens.spread))
+
+
+def _accepted(found: dict[str, dict[str, Any]], allow_drop: bool) -> list[str]:
+    failed = [name for name in ("agreement", "accuracy_drop") if not found[name]["passed"]]
+    return [f"gate not met and accepted with --allow-drop: {', '.join(failed)}"] if allow_drop and failed else []
+
+
+def _manifest(trained: Trained, target: Target, converted: Converted, comparisons: dict[str, Comparison],
+              found: dict[str, dict[str, Any]], goldens: Goldens, warnings: tuple[str, ...]) -> Manifest:
+    return Manifest(
+        format=FORMAT,
+        target=target,
+        engine=converted.engine,
+        labels=list(LABELS),
+        preprocessing=trained.record.preprocessing,
+        calibration=_calibrate(trained, converted),
+        model=converted.member,
+        input=converted.input,
+        probs=converted.probs,
+        embedding=converted.embedding,
+        tolerance=_tolerance(converted, goldens),
+        goldens=goldens.entries,
+        compiled=converted.compiled,
+        metrics={"run": trained.record.metrics, "checked_with": list(converted.kernels), "gates": found,
+                 "conversion": {k: c.to_json() for k, c in comparisons.items()}, "warnings": list(warnings)},
+        provenance={**trained.record.provenance, "run_id": trained.record.run_id, "alledge": __version__,
+                    "converted_with": _versions()},
+        members=[],
+    )
+
+
+def _members(run: Path, converted: Converted, goldens: Goldens) -> dict[str, bytes]:
+    card = run / MODEL_CARD
+    return {converted.member: converted.content, **goldens.members,
+            **({MODEL_CARD: card.read_bytes()} if card.is_file() else {})}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue  # TensorFlow comes under one of two names
+    return found

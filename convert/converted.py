@@ -1,0 +1,66 @@
+"""What every target hands back: the converted network, how to run it here, and what is known about its operations."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alledge.manifest import TensorSpec
+
+from .trained import Outputs
+
+Run = Callable[[Sequence[NDArray[np.float32]]], Outputs]
+Engine = Literal["tflite", "coral", "onnx", "tensorrt"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row of the operation table.
+
+    Attributes:
+        op: name as the target's tools write it.
+        count: how often it occurs with this verdict.
+        mapped: whether the target's accelerator takes it; "unknown" until the tool that decides has said so.
+        reason: why, in one clause.
+    """
+
+    op: str
+    count: int
+    mapped: bool | Literal["unknown"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A network in the form one target wants.
+
+    Attributes:
+        member: file name in the bundle.
+        kernels: name -> how to run it on this machine; the first is what a device would use.
+        slow_kernels: those of `kernels` that judge a sample of the held-out tiles only.
+        compiled: Edge TPU only; False until its compiler has run.
+        facts: gates of the target's own that were met, for the manifest.
+        warnings: what the user has to know or do, one sentence each.
+        tolerance: how far a probability may be off between runtimes of this target (0-1).
+    """
+
+    content: bytes
+    member: str
+    engine: Engine
+    input: TensorSpec
+    probs: TensorSpec
+    embedding: TensorSpec
+    kernels: Mapping[str, Run]
+    operations: tuple[Operation, ...]
+    tolerance: float
+    slow_kernels: frozenset[str] = frozenset()
+    compiled: bool | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def run(self) -> Run:
+        """The run of the default kernels."""
+        return next(iter(self.kernels.values()))

@@ -1,0 +1,44 @@
+"""Target `cpu`: full-integer TFLite for LiteRT (XNNPACK), attention as Keras writes it.
+
+Input and output are uint8: a full-integer graph would only append a DEQUANTIZE to give floats, with the same 256
+levels, so a device does that in one line of NumPy and one engine serves both this target and the Edge TPU.
+"""
+
+from collections import Counter
+from typing import Any
+
+from alledge.preprocess import Preprocessing
+
+from .converted import Converted, Operation
+from .tflite import quantise
+from .tflite_graph import operators
+from .tflite_run import BUILTIN, kernels, specs
+from .trained import Trained, ranging_tensors
+
+# Probability by which two kernel sets may differ on a golden (docs/decisions/003-int8-attention.md).
+TOLERANCE = 0.06
+
+
+def convert(trained: Trained) -> Converted:
+    """Quantise the network as it is.
+
+    Raises:
+        DataError: when a layer cannot be expressed in 8-bit integers.
+    """
+    content = quantise_run(trained, trained.model)
+    tensors = specs(content)
+    counts = Counter(operator.op for operator in operators(content))
+    rows = tuple(Operation(op, n, True, "integer kernel of LiteRT") for op, n in sorted(counts.items()))
+    return Converted(content, "model.tflite", "tflite", tensors["image"], tensors["probs"], tensors["embedding"],
+                     kernels(content), rows, TOLERANCE, slow_kernels=frozenset({BUILTIN}))
+
+
+def quantise_run(trained: Trained, model: Any) -> bytes:
+    """`model` with ranges from the run's training tiles."""
+    return quantise(model, ranging_tensors(trained), *input_range(trained.record.preprocessing))
+
+
+def input_range(preprocessing: Preprocessing) -> tuple[float, float]:
+    """What pixel values 0 and 255 become, over all channels."""
+    ends = [level * s + o for s, o in zip(preprocessing.scale, preprocessing.offset, strict=True) for level in (0, 255)]
+    return min(ends), max(ends)

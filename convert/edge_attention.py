@@ -1,0 +1,114 @@
+"""Self-attention with the trained weights, in operations an Edge TPU has.
+
+`keras.layers.MultiHeadAttention` becomes two BATCH_MATMUL and a SOFTMAX over many rows, which the Edge TPU compiler
+refuses. The same function is written here with 1x1 convolutions, products, a maximum and a sigmoid over
+[1, queries, keys, channels]. Two operations that would be natural are left out on purpose: SUM, whose reference int8
+kernel in TensorFlow 2.21 returns a constant, and MEAN, whose int8 rounding costs a quarter of the signal.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from alledge.errors import DataError
+
+Weights = NDArray[np.float32]
+
+
+def with_table_attention(model: Any) -> Any:
+    """A copy of a model, sharing its weights, in which every attention layer is a `TableAttention`.
+
+    Raises:
+        DataError: when a layer attends to something other than its own input, or with a mask.
+    """
+    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=_call)
+
+
+def _call(layer: Any, *inputs: Any, **options: Any) -> Any:
+    if isinstance(layer, keras.layers.MultiHeadAttention):
+        return _attend(layer, *inputs, **options)
+    if isinstance(layer, keras.layers.GlobalAveragePooling1D):  # the Edge TPU averages over rows and columns only
+        tokens, channels = inputs[0].shape[1:]
+        return keras.layers.GlobalAveragePooling2D()(keras.layers.Reshape((tokens, 1, channels))(inputs[0]))
+    return layer(*inputs, **options)
+
+
+def _attend(layer: Any, query: Any, value: Any, key: Any = None, **options: Any) -> Any:
+    masked = [name for name, option in options.items() if option is not None and option is not False]
+    if query is not value or key not in (None, query) or masked or len(query.shape) != 3:
+        raise DataError(f"layer {layer.name!r}: only plain self-attention over [n, tokens, channels] can be re-expressed "
+                        f"for the Edge TPU, received {masked or 'different query, key or value'}")
+    return TableAttention(layer)(query)
+
+
+class TableAttention(keras.layers.Layer):  # type: ignore[misc]
+    """[1, tokens, channels] -> [1, tokens, channels], equal to the attention layer whose weights it is given."""
+
+    def __init__(self, trained: Any) -> None:
+        super().__init__(name=f"{trained.name}_table")
+        self.heads = trained.num_heads
+        self.width = trained.num_heads * trained.key_dim
+        self.query = _projection(trained.query_dense, self.width, 1 / np.sqrt(trained.key_dim))
+        self.key = _projection(trained.key_dense, self.width)
+        self.value = _projection(trained.value_dense, self.width)
+        self.output_weights = _output_projection(trained.output_dense, self.width)
+        # [width, heads], 0/1: sums the channels of each head; its transpose spreads a head's number over its channels.
+        self.gather = np.repeat(np.eye(self.heads, dtype=np.float32), trained.key_dim, axis=0)
+
+    def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """As the layer it stands for."""
+        return (*shape[:-1], int(self.output_weights[0].shape[1]))
+
+    def call(self, x: Any) -> Any:
+        """Attend; q spreads over rows, k and v over columns of a [tokens, tokens] table."""
+        tokens, channels = x.shape[1:]
+        row = tf.reshape(x, [1, 1, tokens, channels])
+        q = tf.reshape(_conv(row, *self.query), [1, tokens, 1, self.width])
+        k, v = _conv(row, *self.key), _conv(row, *self.value)
+        scores = _conv(q * k, self.gather)
+        e = _exp(scores - tf.reduce_max(scores, 2, keepdims=True))
+        total = _sum_keys(_conv(e, self.gather.T) * v)
+        share = _conv(_reciprocal(_sum_keys(e)), self.gather.T)
+        mixed = tf.reshape(total * share, [1, 1, tokens, self.width])
+        return tf.reshape(_conv(mixed, *self.output_weights), [1, tokens, -1])
+
+
+def _exp(z: Any) -> Any:
+    """exp(z) for z <= 0 without an exponential: sigmoid(z) / (1 - sigmoid(z))."""
+    s = tf.sigmoid(z)
+    return s * _reciprocal(1.0 - s)
+
+
+def _reciprocal(x: Any) -> Any:
+    """1 / x for x > 0 without a division."""
+    root = tf.math.rsqrt(x)
+    return root * root
+
+
+def _sum_keys(x: Any) -> Any:
+    """[1, queries, keys, c] -> [1, queries, 1, c] as a constant depthwise convolution: exact 32-bit accumulation."""
+    ones = tf.ones([1, x.shape[2], x.shape[3], 1])
+    return tf.nn.depthwise_conv2d(x, ones, [1, 1, 1, 1], "VALID")
+
+
+def _conv(x: Any, weights: Weights, bias: Weights | None = None) -> Any:
+    """1x1 convolution of [1, h, w, in] with [in, out]."""
+    y = tf.nn.conv2d(x, tf.constant(weights[None, None]), 1, "VALID")
+    return y if bias is None else tf.nn.bias_add(y, tf.constant(bias))
+
+
+def _projection(dense: Any, width: int, factor: float = 1.0) -> tuple[Weights, Weights]:
+    kernel = np.asarray(dense.kernel).reshape(-1, width) * np.float32(factor)
+    return kernel, _bias(dense, width) * np.float32(factor)
+
+
+def _output_projection(dense: Any, width: int) -> tuple[Weights, Weights]:
+    kernel = np.asarray(dense.kernel).reshape(width, -1)
+    return kernel, _bias(dense, kernel.shape[1])
+
+
+def _bias(dense: Any, width: int) -> Weights:
+    return np.zeros(width, np.float32) if dense.bias is None else np.asarray(dense.bias).reshape(width)

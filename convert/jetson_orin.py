@@ -1,0 +1,55 @@
+"""Target `jetson-orin`: ONNX with 8-bit quantise/dequantise pairs, from which TensorRT builds an INT8 engine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .converted import Converted
+from .jetson_nano import undecided
+from .onnx_float import onnx_bundle
+from .onnx_graph import to_onnx
+from .tflite import INPUT
+from .trained import Trained, ranging_tensors
+
+TOLERANCE = 0.15  # int8 on another vendor's kernels; not measured on a board
+
+
+def convert(trained: Trained) -> Converted:
+    """Quantise convolutions and dense layers: symmetric, one weight scale per channel, as TensorRT wants them.
+
+    Raises:
+        DataError: when a layer has no ONNX form.
+    """
+    content = quantise(to_onnx(trained.model), ranging_tensors(trained))
+    return onnx_bundle(content, "tensorrt", undecided(content), TOLERANCE,
+                       "checked with ONNX Runtime here, not with TensorRT: the engine is built on the board, in INT8 "
+                       "from the Q/DQ pairs, and the goldens are replayed on it there")
+
+
+def quantise(content: bytes, tiles: Sequence[NDArray[np.float32]]) -> bytes:
+    """Insert QuantizeLinear / DequantizeLinear with ranges from float32 [1, size, size, 3] training tiles."""
+    from onnxruntime import quantization as q
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(q.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.rest = iter(tiles)
+
+        def get_next(self) -> dict[str, Any] | None:
+            tile = next(self.rest, None)
+            return None if tile is None else {INPUT: tile}
+
+    with TemporaryDirectory() as folder:
+        source, ready, out = (Path(folder, name) for name in ("float.onnx", "ready.onnx", "int8.onnx"))
+        source.write_bytes(content)
+        quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
+        q.quantize_static(str(ready), str(out), Reader(), quant_format=q.QuantFormat.QDQ, per_channel=True,
+                          activation_type=q.QuantType.QInt8, weight_type=q.QuantType.QInt8,
+                          op_types_to_quantize=["Conv", "MatMul", "Gemm", "Add"],
+                          extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False,
+                                         "AddQDQPairToWeight": True})
+        return out.read_bytes()

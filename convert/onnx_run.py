@@ -1,0 +1,44 @@
+"""Run an ONNX model in ONNX Runtime on this machine's processor, and count its operations."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alledge.manifest import TensorSpec
+
+from .tflite import INPUT
+from .trained import OUTPUTS, Outputs
+
+ONNX_RUNTIME = "onnxruntime"
+
+
+def run(content: bytes, tensors: Sequence[NDArray[np.float32]]) -> Outputs:
+    """Outputs for float32 [1, size, size, 3] tensors."""
+    session = _session(content)
+    rows = [session.run(list(OUTPUTS), {INPUT: tensor}) for tensor in tensors]
+    return Outputs(*(np.concatenate([row[i] for row in rows]) for i in range(len(OUTPUTS))))
+
+
+def specs(content: bytes) -> dict[str, TensorSpec]:
+    """Name -> shape of the model's input and outputs."""
+    session = _session(content)
+    return {t.name: TensorSpec(name=t.name, shape=tuple(t.shape), dtype="float32")
+            for t in (*session.get_inputs(), *session.get_outputs())}
+
+
+def count_operations(content: bytes) -> dict[str, int]:
+    """Operation -> how often it occurs, by name."""
+    import onnx
+
+    return dict(sorted(Counter(node.op_type for node in onnx.load_from_string(content).graph.node).items()))
+
+
+def _session(content: bytes) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

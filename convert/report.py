@@ -1,0 +1,100 @@
+"""The conversion report: one HTML file beside the bundle."""
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from alledge.images import write_bytes
+from alledge.page import html_page
+
+from .check import Comparison
+from .conversion import Conversion
+
+_NEXT = {
+    "cpu": "Copy the bundle to the board and start it with <code>alledge run {name}</code>.",
+    "onnx": "Copy the bundle to the board and start it with <code>alledge run {name}</code>.",
+    "coral": "Compile the model on x86-64 Linux where Google's compiler is installed: <code>unzip {name} model.tflite "
+             "&amp;&amp; edgetpu_compiler -s -m 13 model.tflite</code>. Its log says what is mapped; nothing here does.",
+    "jetson-nano": "Copy the bundle to the Jetson. The TensorRT engine is built there, in FP16, and replays the "
+                   "goldens before it is used.",
+    "jetson-orin": "Copy the bundle to the Jetson. The TensorRT engine is built there, in INT8, and replays the "
+                   "goldens before it is used.",
+}
+_MAPPED = {True: "<td class=good>yes", False: "<td class=bad>no", "unknown": "<td>not yet known"}
+
+
+def write_report(conversion: Conversion) -> Path:
+    """Write the page beside the bundle and return its path."""
+    bundle = conversion.bundle
+    path = bundle.path.with_suffix(".html")
+    manifest = bundle.manifest
+    lead = (f"<p class=lead>Run {escape(str(manifest.provenance['run_id']))} for <b>{manifest.target}</b>: "
+            f"{bundle.size / 2**20:.2f} MiB, of which the model is {len(bundle.model) / 2**20:.2f} MiB. "
+            f"Bundle {bundle.id}.</p>")
+    sections = [
+        lead,
+        _section("Warnings", _list(conversion.warnings)),
+        _section("Gates", _gates(conversion.gates)),
+        _section("Float against converted, on held-out tiles", _comparisons(conversion.comparisons)),
+        _section("Decision settings, fitted again on the converted model", _calibration(manifest.calibration)),
+        _section("Operations", _operations(conversion)),
+        _section("Next, on the board", f"<p>{_NEXT[manifest.target].format(name=escape(bundle.path.name))}</p>"),
+    ]
+    write_bytes(path, html_page(f"Conversion for {manifest.target}", "".join(sections)).encode())
+    return path
+
+
+def _section(title: str, body: str) -> str:
+    return f"<h2>{title}</h2>{body}"
+
+
+def _list(lines: tuple[str, ...]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(line)}" for line in lines) + "</ul>" if lines else "<p>None.</p>"
+
+
+def _gates(gates: dict[str, dict[str, Any]]) -> str:
+    rows = "".join(f"<tr><th>{escape(name)}{_verdict(gate['passed'])}<td>{escape(_facts(gate))}"
+                   for name, gate in gates.items())
+    return f"<table>{rows}</table>"
+
+
+def _verdict(passed: bool) -> str:
+    return "<td class=good>met" if passed else "<td class=bad>not met"
+
+
+def _facts(gate: dict[str, Any]) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in gate.items() if key != "passed")
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{_number(v)} ({k})" for k, v in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _comparisons(comparisons: dict[str, Comparison]) -> str:
+    head = ("<tr><th>kernels<th>tiles<th>float accuracy<th>converted accuracy<th>difference<th>agreement"
+            "<th>largest change of a probability")
+    rows = "".join(
+        f"<tr><td>{escape(name)}<td class=number>{c.n}<td>{_share(c.float_accuracy, c.float_ci95)}"
+        f"<td>{_share(c.converted_accuracy, c.converted_ci95)}<td>{_share(c.delta, c.delta_ci95)}"
+        f"<td>{_share(c.agreement, c.agreement_ci95)}<td class=number>{c.max_abs:.3g}"
+        for name, c in comparisons.items())
+    return (f"<table>{head}{rows}</table><p>In brackets: 95 % intervals, Wilson's for shares, paired for the "
+            "difference. They treat tiles as independent; fields of one slide are not.</p>")
+
+
+def _share(value: float, interval: tuple[float, float]) -> str:
+    return f"{value:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"
+
+
+def _calibration(calibration: Any) -> str:
+    gate = "none" if calibration.gate is None else f"distance up to {calibration.gate.threshold:.3g}"
+    return (f"<table><tr><th>temperature<td>{calibration.temperature:.3g}<tr><th>inconclusive below"
+            f"<td>{calibration.abstain_below:.1%}<tr><th>domain gate<td>{gate}</table>")
+
+
+def _operations(conversion: Conversion) -> str:
+    rows = "".join(f"<tr><td>{escape(row.op)}<td class=number>{row.count}{_MAPPED[row.mapped]}<td>{escape(row.reason)}"
+                   for row in conversion.converted.operations)
+    return f"<table><tr><th>operation<th>count<th>mapped<th>why{rows}</table>"

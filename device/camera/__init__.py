@@ -1,0 +1,105 @@
+"""Cameras: where fields come from. Each other file here is one of them, named after its URI scheme."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Protocol
+from urllib.parse import parse_qsl
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alledge import backends
+from alledge.errors import BackendMissing, ImageError, UsageError
+
+EXAMPLES = {
+    "file": "file:///path/image-or-folder",
+    "video": "video:///path.mkv",
+    "synthetic": "synthetic://?seed=1&class=pre_b",
+}
+_LATER = ("picamera2", "v4l2", "csi")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One field as a camera gave it.
+
+    Attributes:
+        rgb: uint8 [H, W, 3].
+        sequence: counts this camera's reads from 1, unreadable ones too.
+        taken_at: ISO 8601, UTC; from a clock that may be wrong, so never order by it.
+        metadata: `source` (file name, URI ...) and, where it is known, `truth` (a label).
+    """
+
+    rgb: NDArray[np.uint8]
+    sequence: int
+    taken_at: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class FrameError(ImageError):
+    """Raised by `Camera.read` when this one field is lost and the next may be fine. `source` names it."""
+
+    def __init__(self, message: str, source: str, taken_at: str) -> None:
+        super().__init__(message)
+        self.source = source
+        self.taken_at = taken_at
+
+
+class Camera(Protocol):
+    """A source of frames. `create(location, query)` of a back end makes one."""
+
+    def read(self) -> Frame | None:
+        """The next frame, or None when there are no more.
+
+        Raises:
+            FrameError: when one field is lost; reading may go on.
+            CameraError: when the camera gives no more frames although it should.
+        """
+
+    def close(self) -> None:
+        """Let go of the device."""
+
+
+def open_camera(uri: str) -> Camera:
+    """Open a camera by its URI.
+
+    Raises:
+        UsageError: for an unknown scheme, or a query key or value that the camera does not have.
+        BackendMissing: for a camera of the contract that this version cannot drive yet.
+        CameraError: when it cannot be opened.
+    """
+    scheme, mark, rest = uri.partition("://")
+    shown = ", ".join(EXAMPLES.values())
+    if not mark:
+        raise UsageError(f"camera {uri!r} is not a URI: expected one of {shown}")
+    if scheme in _LATER:
+        raise BackendMissing(f"camera {scheme}:// is not in this version yet; it has {shown}")
+    if scheme not in backends.names("camera"):
+        raise UsageError(f"camera {uri!r}: scheme {scheme!r} is unknown, expected one of {shown}")
+    camera: Camera = backends.load("camera", scheme)(rest)
+    return camera
+
+
+def parse_query(uri: str, query: str, allowed: tuple[str, ...]) -> dict[str, str]:
+    """Keys and values of a URI's query.
+
+    Raises:
+        UsageError: for a key that is not allowed, given twice, or without a value.
+    """
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError:
+        raise UsageError(f"camera {uri!r}: expected key=value pairs after '?', received {query!r}") from None
+    for key, value in pairs:
+        if key not in allowed or not value:
+            raise UsageError(f"camera {uri!r}: {key}={value} is not understood, expected {', '.join(allowed)}, "
+                             "each with a value")
+    if len(dict(pairs)) != len(pairs):
+        raise UsageError(f"camera {uri!r}: a key is given twice")
+    return dict(pairs)
+
+
+def now() -> str:
+    """The wall clock as ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

@@ -1,0 +1,238 @@
+"""The device's commands. What does the work is imported when a command runs, so that `--help` stays fast."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alledge.output import emit, say
+
+if TYPE_CHECKING:
+    from alledge.config import DeviceConfig
+
+BundleFile = Annotated[Path | None, typer.Argument(metavar="[BUNDLE]", help="Bundle made by `alledge convert`; else "
+                                                   "the configured one.", show_default=False)]
+EngineName = Annotated[str | None, typer.Option("--engine", metavar="NAME", show_default=False,
+                                                help="Another engine than the bundle's own: tflite or onnx.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="TOML", show_default=False,
+                                                 help="Device settings; else the system's or the user's.")]
+Database = Annotated[Path | None, typer.Option("--results", metavar="DB", show_default=False,
+                                               help="Results database; else the configured one.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
+
+results = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False,
+                      no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]},
+                      help="Read the results database.")
+
+
+def run(
+    bundle: BundleFile = None,
+    config: ConfigFile = None,
+    camera: Annotated[str | None, typer.Option(metavar="URI", show_default=False,
+                                               help="file://PATH, video://PATH or synthetic://?seed=1.")] = None,
+    frames: Annotated[int | None, typer.Option(metavar="N", min=1, show_default=False,
+                                               help="Stop after N fields; else when the camera ends.")] = None,
+    display: Annotated[str | None, typer.Option(metavar="NAME", show_default=False,
+                                                help="terminal, png or none.")] = None,
+    database: Database = None,
+    engine: EngineName = None,
+    as_json: Json = False,
+) -> None:
+    """Capture, segment, classify, show and log, field by field. RESEARCH USE ONLY.
+
+    For example:
+
+      alledge run model.alledge --camera file://smears/test
+
+      alledge run model.alledge --camera "synthetic://?seed=1&class=pre_b" --frames 8 --display png
+
+      alledge run --config desktop.toml --json | jq .verdict
+
+    Stops cleanly on Ctrl-C. Exit code 3 when no field could be given a verdict.
+    """
+    from .run import judge
+    from .run import run as run_device
+
+    settings = _settings(config, bundle=bundle, camera=camera, display=display, database=database, engine=engine)
+    settings = _with_display(settings, as_json)
+    summary = run_device(settings, frames, _teller(settings, as_json))
+    say(f"{summary.fields} fields, {summary.conclusive} with a verdict, {summary.unreadable} unreadable; "
+        f"results in {settings.database}")
+    judge(summary)
+
+
+def bench(
+    bundle: BundleFile = None,
+    frames: Annotated[int, typer.Option(metavar="N", min=1, help="Warm fields to measure.")] = 100,
+    engine: EngineName = None,
+    threads: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="CPU threads of the engine.")] = 1,
+    config: ConfigFile = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", show_default=False,
+                                             help="Append one row as in benchmarks/reference.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure latency per stage on this machine: cold and warm apart, tails un-clipped.
+
+    For example:
+
+      alledge bench model.alledge
+
+      alledge bench model.alledge --frames 500 --threads 4 --csv benchmarks/reference/my-board.csv
+    """
+    from .bench import append_row, table
+    from .bench import bench as measure
+
+    settings = _settings(config, bundle=bundle, engine=engine, threads=threads)
+    report = measure(settings, frames)
+    if csv is not None:
+        append_row(csv, report)
+    _print(report.to_json(), table(report), as_json)
+
+
+def doctor(
+    bundle: BundleFile = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Say what this machine has, what is missing and the exact command that mends it.
+
+    For example:
+
+      alledge doctor
+
+      alledge doctor model.alledge     (replays its goldens as well)
+    """
+    from .doctor import examine, judge, table
+
+    settings = _settings(config, bundle=bundle)
+    checks = examine(settings)
+    _print({"checks": [check.to_json() for check in checks]}, table(checks), as_json)
+    judge(checks)
+
+
+def inspect(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle made by `alledge convert`.",
+                                           show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Verify a bundle and show what it says about itself.
+
+    For example:
+
+      alledge inspect model.alledge
+
+      alledge inspect model.alledge --json | jq .metrics
+    """
+    from alledge.bundle import Bundle
+
+    from .inspection import describe, lines
+
+    opened = Bundle.open(bundle)
+    _print(describe(opened), lines(opened), as_json)
+
+
+@results.command("list")
+def results_list(
+    database: Database = None,
+    config: ConfigFile = None,
+    verdict: Annotated[str | None, typer.Option(metavar="LABEL", show_default=False,
+                                                help="Only fields with this verdict.")] = None,
+    last: Annotated[int | None, typer.Option(metavar="N", min=1, show_default=False,
+                                             help="Only the last N of them.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List stored results, oldest first.
+
+    For example:
+
+      alledge results list --last 20
+
+      alledge results list --results results.db --verdict inconclusive --json
+    """
+    from .stored import select
+    from .words import line
+
+    rows = select(_settings(config, database=database).database, verdict, last)
+    _print({"results": [row.to_json() for row in rows]}, [line(row) for row in rows], as_json)
+
+
+@results.command("show")
+def results_show(
+    sequence: Annotated[int, typer.Argument(metavar="SEQUENCE", help="Number of the field.", show_default=False)],
+    database: Database = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Show one stored result in full.
+
+    Example: alledge results show 12 --results results.db
+    """
+    from .stored import find
+    from .words import words
+
+    row = find(_settings(config, database=database).database, sequence)
+    _print(row.to_json(), [*words(row), f"  taken {row.taken_at} · {row.engine} · bundle {row.bundle_id}"], as_json)
+
+
+@results.command("export")
+def results_export(
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="Where to: FILE.csv or FILE.json.", show_default=False)],
+    database: Database = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Write all stored results as CSV or JSON, by the file's suffix.
+
+    Example: alledge results export fields.csv --results results.db
+    """
+    from .stored import export
+
+    count = export(_settings(config, database=database).database, out)
+    _print({"path": str(out), "results": count}, [f"{count} results in {out}"], as_json)
+
+
+def _settings(config: Path | None, *, bundle: Path | None = None, camera: str | None = None,
+              display: str | None = None, database: Path | None = None, engine: str | None = None,
+              threads: int | None = None) -> "DeviceConfig":
+    """The configuration with what the command line says laid over it."""
+    from alledge.config import load_config
+
+    said: dict[str, dict[str, Any]] = {
+        "bundle": {"path": bundle},
+        "camera": {"uri": camera},
+        "display": {"name": display},
+        "engine": {"name": engine, "threads": threads},
+        "results": {"database": database},
+    }
+    settings = load_config(config)
+    changes = {section: getattr(settings, section).model_copy(
+        update={key: value for key, value in values.items() if value is not None}) for section, values in said.items()}
+    return settings.model_copy(update=changes)
+
+
+def _with_display(settings: "DeviceConfig", as_json: bool) -> "DeviceConfig":
+    """Without a word about displays: the terminal for people, none for programs. stdout is JSON's alone."""
+    display = settings.display
+    if display.name is None:
+        display = display.model_copy(update={"name": "none" if as_json else "terminal"})
+    if as_json and display.name == "terminal":
+        display = display.model_copy(update={"options": {**display.options, "stream": "stderr"}})
+    return settings.model_copy(update={"display": display})
+
+
+def _teller(settings: "DeviceConfig", as_json: bool) -> Any:
+    """What to do with each finished field: a JSON line, a plain line, or nothing where the display is the terminal."""
+    from .words import line
+
+    if as_json:
+        return lambda verdict: emit(verdict.to_json())
+    if settings.display.name == "terminal":
+        return lambda verdict: None
+    return lambda verdict: print(line(verdict), flush=True)
+
+
+def _print(document: Any, lines: list[str], as_json: bool) -> None:
+    if as_json:
+        emit(document)
+    else:
+        print(*lines, sep="\n")

@@ -1,0 +1,43 @@
+"""From a model's output to a verdict that is safe to show, or to "inconclusive" and why. Pure arithmetic."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from alledge.calibration import Calibration, apply_temperature
+from alledge.labels import INCONCLUSIVE, LABELS
+from alledge.verdict import Verdict
+
+from .engine import Output
+
+
+def decide(output: Output, calibration: Calibration, doubts: Sequence[str] = ()) -> Verdict:
+    """Calibrate, and abstain when there is any reason to.
+
+    Args:
+        output: the engine's raw probabilities [4] and embedding [d].
+        calibration: temperature, abstention threshold and domain gate of the bundle.
+        doubts: what the quality check and the segmentation have to say against the field, one sentence each.
+    """
+    calibrated = apply_temperature(output.probs[None], calibration.temperature)[0]
+    confidence = float(calibrated.max())
+    reasons = (*doubts, *_abstentions(confidence, output, calibration))
+    return Verdict(
+        verdict=INCONCLUSIVE if reasons else LABELS[int(calibrated.argmax())],
+        confidence=confidence,
+        probabilities={label: float(p) for label, p in zip(LABELS, calibrated, strict=True)},
+        reasons=reasons,
+    )
+
+
+def _abstentions(confidence: float, output: Output, calibration: Calibration) -> list[str]:
+    reasons = []
+    if confidence < calibration.abstain_below:
+        reasons.append(f"not sure enough: confidence {confidence:.0%}, this model answers from "
+                       f"{calibration.abstain_below:.0%}")
+    if calibration.gate is not None:
+        distance = float(calibration.gate.distance(output.embedding[None].astype(np.float64))[0])
+        if distance > calibration.gate.threshold:
+            reasons.append(f"not like the smears this model learned from: distance {distance:.1f}, "
+                           f"accepted up to {calibration.gate.threshold:.1f}")
+    return reasons

@@ -1,0 +1,48 @@
+"""Displays: where a verdict is shown. Each other file here is one of them."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from PIL import Image
+
+from alledge import backends
+from alledge.errors import UsageError
+
+
+class Display(Protocol):
+    """A surface. `create(**options)` of a back end makes one.
+
+    Attributes:
+        size: width and height in pixels of the pictures it takes.
+        mode: "1" or "RGB" for a picture; "text" when it shows the words instead.
+    """
+
+    size: tuple[int, int]
+    mode: str
+
+    def show(self, image: Image.Image | None, words: Sequence[str]) -> None:
+        """Show a screen: a picture of `size`, and the same in words. A "text" display is given no picture.
+
+        Raises:
+            AlledgeError: when it cannot be shown.
+        """
+
+    def close(self) -> None:
+        """Let go of the device; what was shown last may stay."""
+
+
+def open_display(name: str, options: Mapping[str, object] | None = None) -> Display:
+    """Open a display by name, with its options from the configuration.
+
+    Raises:
+        UsageError: for an unknown display or option, or a value it cannot use.
+        BackendMissing: when its library is not installed.
+    """
+    create = backends.load("display", name)
+    allowed = list(inspect.signature(create).parameters)
+    unknown = sorted(set(options or {}) - set(allowed))
+    if unknown:
+        raise UsageError(f"display {name!r}: option {', '.join(unknown)} is unknown, expected {', '.join(allowed)}")
+    display: Display = create(**(options or {}))
+    return display

@@ -1,0 +1,61 @@
+"""A display that leaves each screen as a PNG: for demos, documentation, tests, and boards without glass."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from alledge.config import state_folder
+from alledge.errors import UsageError
+from alledge.images import write_bytes
+
+from ..screen import SIZES, SMALL
+
+
+def create(path: str = "", size: str = "240x240") -> "PngDisplay":
+    """Open it.
+
+    Args:
+        path: a folder for 0001.png, 0002.png ..., or one file that always holds the latest screen (`*.png`);
+            empty for `screens` in the state folder.
+        size: "240x240" or "128x64".
+
+    Raises:
+        UsageError: for another size.
+    """
+    sizes = {f"{w}x{h}": (w, h) for w, h in SIZES}
+    if size not in sizes:
+        raise UsageError(f"display 'png': size {size!r} is unknown, expected {' or '.join(sizes)}")
+    return PngDisplay(Path(path) if path else state_folder() / "screens", sizes[size])
+
+
+class PngDisplay:
+    """Every file appears whole; the words go along as the PNG's description."""
+
+    def __init__(self, path: Path, size: tuple[int, int]) -> None:
+        self.size = size
+        self.mode = "1" if size == SMALL else "RGB"
+        self._path = path
+        self._shown = 0 if path.suffix == ".png" else _highest(path)
+
+    def show(self, image: Image.Image | None, words: Sequence[str]) -> None:
+        """Write the picture, with the words as its description."""
+        if image is None:
+            raise UsageError("display 'png': expected a picture, received words only")
+        description = PngInfo()
+        description.add_itxt("Description", "\n".join(words))
+        content = BytesIO()
+        image.save(content, "PNG", pnginfo=description, compress_level=1)  # half the time of the default level
+        self._shown += 1
+        single = self._path.suffix == ".png"
+        write_bytes(self._path if single else self._path / f"{self._shown:04d}.png", content.getvalue())
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _highest(folder: Path) -> int:
+    """Screens of earlier runs are not overwritten."""
+    return max((int(p.stem) for p in folder.glob("*.png") if p.stem.isdigit()), default=0)

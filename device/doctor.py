@@ -1,0 +1,140 @@
+"""What this machine has, what is missing, and the exact command that mends it."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL
+
+from alledge import backends
+from alledge.bundle import Bundle
+from alledge.config import DeviceConfig
+from alledge.errors import AlledgeError
+
+from . import machine
+from .engine import open_engine
+from .selftest import replay
+
+NEEDED_DISK = 200 * 2**20  # bytes: a large bundle, and room for years of result rows
+RELEASED = datetime(2025, 1, 1, tzinfo=timezone.utc)  # a clock before this was never set
+ENGINE_LIBRARIES = {"tflite": ("ai-edge-litert", "tflite-runtime"), "onnx": ("onnxruntime",)}
+_GOOGLE_LINES = ("1.", "2.")  # versions of Google's pycoral; what PyPI has under that name is another project
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. fix: the command or action that mends it; needed: whether alledge cannot do without."""
+
+    name: str
+    ok: bool
+    found: str
+    fix: str = ""
+    needed: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types only, ready for `json.dumps`."""
+        return asdict(self)
+
+
+def examine(config: DeviceConfig) -> list[Check]:
+    """Look at everything; with a bundle configured, its goldens too. Never raises for what it looks for."""
+    about = machine.describe()
+    found = [
+        Check("machine", True, f"{about['board'] or about['cpu']}, {about['cores']} cores, {about['os']}"),
+        Check("python", sys.version_info >= (3, 10), str(about["python"]), "install Python 3.10 or later", True),
+        Check("libraries", True, f"numpy {np.__version__}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}"),
+        *_engines(),
+        *(_backend(kind, name) for kind in ("camera", "display", "sink") for name in backends.names(kind)),
+        *_impostor(),
+        _disk(config.database),
+        _clock(),
+    ]
+    return found if config.bundle.path is None else [*found, _goldens(config)]
+
+
+def judge(checks: Sequence[Check]) -> None:
+    """Raise when something needed is missing.
+
+    Raises:
+        AlledgeError: naming it and what mends it.
+    """
+    missing = [c for c in checks if c.needed and not c.ok]
+    if missing:
+        raise AlledgeError(f"this machine is not ready: {'; '.join(f'{c.name}: {c.found}' for c in missing)}; "
+                           f"first: {missing[0].fix}")
+
+
+def table(checks: Sequence[Check]) -> list[str]:
+    """The findings for a person."""
+    lines = []
+    for check in checks:
+        mark = "ok" if check.ok else "MISSING" if check.needed else "absent"
+        lines.append(f"{mark:<8} {check.name:<28} {check.found}")
+        if not check.ok and check.fix:
+            lines.append(f"{'':<8} {'':<28} -> {check.fix}")
+    return lines
+
+
+def _engines() -> list[Check]:
+    """Each engine on its own may be absent, but one must be there."""
+    checks = [_backend("engine", name) for name in backends.names("engine")]
+    present = [c.name.removeprefix("engine ") for c in checks if c.ok]
+    return [*checks, Check("an engine", bool(present), ", ".join(present) or "none", "pip install 'alledge[device]'",
+                           True)]
+
+
+def _backend(kind: str, name: str) -> Check:
+    versions = [f"{library} {v}" for library in ENGINE_LIBRARIES.get(name, ()) if (v := _version(library))]
+    try:
+        backends.load(kind, name)
+    except AlledgeError as error:
+        return Check(f"{kind} {name}", False, str(error), f"pip install 'alledge[{name}]'")
+    return Check(f"{kind} {name}", True, ", ".join(versions) or "built in")
+
+
+def _impostor() -> list[Check]:
+    """PyPI's `pycoral` is not Google's and does not drive an Edge TPU."""
+    version = _version("pycoral")
+    if not version or version.startswith(_GOOGLE_LINES):
+        return []
+    return [Check("pycoral", False, f"{version} from PyPI is an unrelated project, not Google's Edge TPU library",
+                  "pip uninstall pycoral")]
+
+
+def _disk(database: Path) -> Check:
+    folder = next(p for p in (database.absolute().parent, *database.absolute().parents) if p.is_dir())
+    free = shutil.disk_usage(folder).free
+    return Check("disk for results", free >= NEEDED_DISK, f"{free / 2**30:.1f} GiB free at {folder}",
+                 f"free {NEEDED_DISK / 2**20:.0f} MiB there, or choose another place with --results", True)
+
+
+def _clock() -> Check:
+    now = datetime.now(timezone.utc)
+    return Check("clock", now >= RELEASED, now.isoformat(timespec="seconds"), "sudo timedatectl set-ntp true")
+
+
+def _goldens(config: DeviceConfig) -> Check:
+    name = f"goldens of {config.bundle.path}"
+    try:
+        bundle = Bundle.open(config.bundle.path or "")
+        with closing(open_engine(bundle, config.engine.name, config.engine.threads)) as engine:
+            faults = replay(bundle, engine)
+            found = faults[0] if faults else f"{len(bundle.manifest.goldens)} reproduced on {engine.name}"
+    except AlledgeError as error:
+        faults, found = [str(error)], str(error)
+    return Check(name, not faults, found, "convert the bundle again, or update alledge on this machine", True)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""

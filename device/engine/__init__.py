@@ -1,0 +1,137 @@
+"""Engines: what runs a bundle's model. Each other file here is one of them, named after the library it drives."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alledge import backends
+from alledge.bundle import Bundle
+from alledge.errors import BackendMissing, BundleRefused, EngineError, UsageError
+from alledge.labels import LABELS
+from alledge.manifest import Manifest, TensorSpec
+
+FLOAT_SLACK = 1e-3  # how far the sum of four float32 (or half-precision) probabilities may be from 1
+MAX_THREADS = 64
+
+# manifest.engine -> engines that can read the same model file, the intended one first.
+_READERS = {
+    "tflite": ("tflite",),
+    "coral": ("coral", "tflite"),
+    "onnx": ("onnx", "tensorrt"),
+    "tensorrt": ("tensorrt", "onnx"),
+}
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model says of one field, uncalibrated: probs float32 [4], embedding float32 [d]."""
+
+    probs: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """A model, loaded. `create(bundle, threads)` of a back end makes one."""
+
+    name: str
+
+    def infer(self, tensor: NDArray[np.float32]) -> Output:
+        """Run the model on float32 [S, S, 3].
+
+        Raises:
+            EngineError: when it fails, or returns something that is not a probability vector.
+        """
+
+    def close(self) -> None:
+        """Let go of the device. The engine is of no use afterwards."""
+
+
+def open_engine(bundle: Bundle, name: str | None = None, threads: int = 1) -> Engine:
+    """Load a bundle's model on the engine it was made for, or on another one that reads the same file.
+
+    Args:
+        bundle: verified.
+        name: engine to use; None for the one the manifest names.
+        threads: CPU threads, pinned; more than one seldom helps a small model and costs steadiness.
+
+    Raises:
+        UsageError: for an unknown engine, one that cannot read this bundle, or a thread count out of range.
+        BackendMissing: when the engine is not installed here, or not in this version.
+        BundleRefused: when the model cannot be loaded or is not what the manifest says.
+    """
+    if not 1 <= threads <= MAX_THREADS:
+        raise UsageError(f"threads={threads} is out of range: expected 1 to {MAX_THREADS}")
+    name = _choose(bundle.manifest, name)
+    _check_input(bundle)
+    create = backends.load("engine", name)
+    return _Checked(create(bundle, threads), bundle.manifest)
+
+
+class _Checked:
+    """The one place where an engine's output is believed or not."""
+
+    def __init__(self, engine: Engine, manifest: Manifest) -> None:
+        self.name = engine.name
+        self._engine = engine
+        self._slack = FLOAT_SLACK + len(LABELS) * manifest.probs.scale  # each may be off by one quantisation step
+        self._width = manifest.embedding.shape[-1]
+
+    def infer(self, tensor: NDArray[np.float32]) -> Output:
+        """Run the engine and check what it says."""
+        output = self._engine.infer(tensor)
+        if output.embedding.shape != (self._width,) or not np.isfinite(output.embedding).all():
+            raise EngineError(f"engine {self.name}: expected an embedding of {self._width} finite numbers, received "
+                              f"{_describe(output.embedding)}")
+        if not self._is_distribution(output.probs):
+            raise EngineError(f"engine {self.name}: expected {len(LABELS)} probabilities that sum to 1, received "
+                              f"{_describe(output.probs)}")
+        return output
+
+    def _is_distribution(self, probs: NDArray[np.float32]) -> bool:
+        return (probs.shape == (len(LABELS),) and bool(np.isfinite(probs).all())
+                and float(probs.min()) >= -self._slack and abs(float(probs.sum()) - 1) <= self._slack)
+
+    def close(self) -> None:
+        """Close the engine behind."""
+        self._engine.close()
+
+
+def _describe(values: NDArray[np.float32]) -> str:
+    if values.shape == (len(LABELS),):
+        return f"[{', '.join(f'{v:.3g}' for v in values)}]"
+    return f"{values.size} numbers, {int((~np.isfinite(values)).sum())} of them not finite"
+
+
+def _choose(manifest: Manifest, name: str | None) -> str:
+    readers = _READERS[manifest.engine]
+    shipped = backends.names("engine")
+    if name is not None and name not in readers:
+        known = {*shipped, *_READERS}
+        problem = f"cannot run a {manifest.target} bundle" if name in known else "is unknown"
+        raise UsageError(f"engine {name!r} {problem}: expected {' or '.join(readers)}")
+    chosen = name or manifest.engine
+    if chosen == "tflite" and manifest.compiled:
+        raise BundleRefused("this bundle was compiled for the Edge TPU and runs on engine coral only; "
+                            "for a CPU use `alledge convert --target cpu`")
+    if chosen not in shipped:
+        others = [r for r in readers if r in shipped and not (r == "tflite" and manifest.compiled)]
+        way_out = f"this bundle also runs with --engine {others[0]}" if others else "expected a later version"
+        raise BackendMissing(f"engine {chosen!r} is not in this version yet; {way_out}")
+    return chosen
+
+
+def _check_input(bundle: Bundle) -> None:
+    manifest, size = bundle.manifest, bundle.manifest.preprocessing.size
+    _check_scale(bundle, manifest.input, (1, size, size, 3))
+    _check_scale(bundle, manifest.probs, (1, len(LABELS)))
+    _check_scale(bundle, manifest.embedding, (1, manifest.embedding.shape[-1] if manifest.embedding.shape else 0))
+
+
+def _check_scale(bundle: Bundle, spec: TensorSpec, shape: tuple[int, ...]) -> None:
+    if spec.shape != shape or 0 in shape:
+        raise BundleRefused(f"{bundle.path}: expected tensor {spec.name!r} of shape {list(shape)}, its manifest says "
+                            f"{list(spec.shape)}")
+    if spec.dtype != "float32" and not spec.scale > 0:
+        raise BundleRefused(f"{bundle.path}: its manifest gives no quantisation scale for {spec.name!r}")

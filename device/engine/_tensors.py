@@ -1,0 +1,44 @@
+"""Between real numbers and the integers of a quantised model, as the manifest's `TensorSpec` says."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alledge.errors import BundleRefused
+from alledge.manifest import TensorSpec
+
+Real = NDArray[np.float32]
+
+
+def to_stored(tensor: Real, spec: TensorSpec) -> NDArray[np.generic]:
+    """float32 tensor to the model's own type and shape; integers are rounded and clipped, never wrapped."""
+    if spec.dtype == "float32":
+        return tensor.reshape(spec.shape)
+    limits = np.iinfo(spec.dtype)
+    levels = tensor * np.float32(1 / spec.scale)
+    levels += np.float32(spec.zero_point)
+    np.rint(levels, out=levels)
+    np.clip(levels, limits.min, limits.max, out=levels)
+    stored: NDArray[np.generic] = levels.astype(spec.dtype)
+    return stored.reshape(spec.shape)
+
+
+def to_real(stored: NDArray[np.generic], spec: TensorSpec) -> Real:
+    """The model's output as flat float32."""
+    values = stored.reshape(-1).astype(np.float32)
+    return values if spec.dtype == "float32" else (values - np.float32(spec.zero_point)) * np.float32(spec.scale)
+
+
+def pick(spec: TensorSpec, found: Sequence[tuple[str, tuple[int, ...], str]]) -> int:
+    """Position of the tensor a manifest means among a model's (name, shape, dtype): by name, else by its shape.
+
+    Raises:
+        BundleRefused: when none fits, or two fit equally well.
+    """
+    named = [i for i, (name, _, _) in enumerate(found) if name == spec.name]
+    fitting = [i for i in named or range(len(found)) if found[i][1:] == (spec.shape, spec.dtype)]
+    if len(fitting) != 1:
+        raise BundleRefused(f"the bundle's manifest and model disagree: expected {spec.dtype} {list(spec.shape)} "
+                            f"{spec.name!r}, the model has {', '.join(f'{d} {list(s)} {n!r}' for n, s, d in found)}")
+    return fitting[0]

@@ -1,0 +1,70 @@
+"""One field in, one verdict out: pure. No file, no thread, no clock; the caller measures time between the steps."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alledge.bundle import Bundle
+from alledge.errors import BundleRefused
+from alledge.preprocess import Prepared, prepare_field, resize
+from alledge.verdict import Verdict
+
+from . import quality
+from .decide import decide
+from .engine import Engine, Output
+
+
+@dataclass(frozen=True)
+class Look:
+    """A field before the model: the whole tile uint8 [S, S, 3], what `prepare()` made of it, its quality figures."""
+
+    tile: NDArray[np.uint8]
+    prepared: Prepared
+    quality: dict[str, float]
+
+
+class Pipeline:
+    """A bundle on an engine: `pipeline(rgb) -> Verdict`.
+
+    Raises:
+        BundleRefused: when the bundle's domain gate does not fit its embedding.
+    """
+
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        gate, wanted = bundle.manifest.calibration.gate, bundle.manifest.embedding.shape[-1]
+        if gate is not None and {len(gate.whiten), *map(len, gate.whiten), *map(len, gate.means)} != {wanted}:
+            raise BundleRefused(f"{bundle.path}: its domain gate does not fit its embedding of {wanted} numbers")
+        self.bundle = bundle
+        self.engine = engine
+
+    def __call__(self, rgb: NDArray[np.uint8]) -> Verdict:
+        """Judge uint8 [H, W, 3] RGB.
+
+        Raises:
+            UsageError: when the pixels are not uint8 [H, W, 3].
+            EngineError: when the engine fails or returns no probabilities.
+        """
+        look = self.prepare(rgb)
+        return self.decide(look, self.infer(look))
+
+    def prepare(self, rgb: NDArray[np.uint8]) -> Look:
+        """Crop, measure, segment, mask and scale uint8 [H, W, 3] RGB."""
+        settings = self.bundle.manifest.preprocessing
+        tile = resize(rgb, settings.size)
+        return Look(tile, prepare_field(tile, settings), quality.measure(tile))
+
+    def infer(self, look: Look) -> Output:
+        """Run the model on a prepared field."""
+        return self.engine.infer(look.prepared.tensor)
+
+    def decide(self, look: Look, output: Output) -> Verdict:
+        """The verdict on a field whose model output is known."""
+        doubts = (*quality.complaints(look.quality), *look.prepared.mask.warnings)
+        return replace(
+            decide(output, self.bundle.manifest.calibration, doubts),
+            quality=look.quality,
+            coverage=look.prepared.mask.coverage,
+            engine=self.engine.name,
+            bundle_id=self.bundle.id,
+        )

@@ -1,0 +1,46 @@
+"""A verdict in words: for a terminal, and beside every picture for whoever cannot see it. Pure."""
+
+from pathlib import PurePath
+
+from alledge.labels import TITLES
+from alledge.verdict import RESEARCH_USE_ONLY, Verdict
+
+_BAR = 24  # characters
+
+
+def words(verdict: Verdict) -> list[str]:
+    """Lines of plain text: verdict and confidence, the classes, the reasons, where it came from."""
+    chosen = verdict.verdict
+    lines = [f"{verdict.title}  {percent(verdict.confidence)}" if verdict.conclusive else verdict.title]
+    lines += [f"  {'>' if label == chosen else ' '} {TITLES[label]:<12} {bar(p)} {percent(p):>4}"
+              for label, p in verdict.probabilities.items()]
+    lines += [f"  why: {reason}" for reason in verdict.reasons]
+    return [*lines, f"  {status(verdict)} · {RESEARCH_USE_ONLY}"]
+
+
+def status(verdict: Verdict) -> str:
+    """Field number, file and time, as far as they are known."""
+    total = verdict.timings_ms.get("total")
+    parts = (f"field {verdict.sequence}" if verdict.sequence else "", PurePath(verdict.source).name,
+             "" if total is None else f"{total:.0f} ms")
+    return " · ".join(part for part in parts if part)
+
+
+def line(verdict: Verdict) -> str:
+    """One field in one line."""
+    sure = f"  {percent(verdict.confidence)}" if verdict.conclusive else f"  ({'; '.join(verdict.reasons)})"
+    return f"{verdict.sequence:>6}  {verdict.title}{sure}  {verdict.source}"
+
+
+def percent(share: float) -> str:
+    """A probability in whole per cent; a rounded 100 or 0 would claim what no model can."""
+    rounded = round(100 * share)
+    if rounded == 100:
+        return ">99%"
+    return f"{rounded}%" if rounded else "<1%"
+
+
+def bar(share: float) -> str:
+    """A share of 0-1 as a bar of block characters."""
+    full = round(share * _BAR)
+    return "█" * full + "░" * (_BAR - full)

@@ -1,0 +1,136 @@
+import csv
+import shutil
+
+import pytest
+
+from alledge.dataset import fold_names, hold_out, read_dataset
+from alledge.errors import DataError, UsageError
+from alledge.labels import LABELS, find_label
+
+
+@pytest.fixture
+def copied(smears, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(smears, root)
+    return root
+
+
+def rewrite(root, change):
+    path = root / "split.csv"
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows = [change(dict(row)) for row in rows]
+    with path.open("w", newline="") as file:
+        out = csv.DictWriter(file, rows[0].keys())
+        out.writeheader()
+        out.writerows(rows)
+
+
+def test_the_split_csv_in_the_folder_is_found_and_masks_are_no_class(smears):
+    dataset = read_dataset(smears)
+    assert len(dataset.items) == 48
+    assert {i.label for i in dataset.items} == set(LABELS)
+    assert {i.subset for i in dataset.items} == {"train", "val", "test"}
+    assert not any("masks" in i.path.parts for i in dataset.items)
+
+
+def test_without_a_csv_identical_files_stay_together(copied):
+    (copied / "split.csv").unlink()
+    shutil.copy(next((copied / "pre_b").iterdir()), copied / "pre_b" / "twin.png")
+    dataset = read_dataset(copied)
+    twin = next(i for i in dataset.items if i.path.name == "twin.png")
+    assert len({i.subset for i in dataset.items if i.md5 == twin.md5}) == 1
+
+
+def test_moved_files_are_found_by_their_md5(copied):
+    (copied / "pro_b").rename(copied / "[Malignant] Pro-B")
+    assert len(read_dataset(copied).items) == 48
+
+
+@pytest.mark.parametrize(("name", "label"), [
+    ("Early", "early_pre_b"), ("[Malignant] early Pre-B", "early_pre_b"), ("Pre", "pre_b"), ("Benign", "benign"),
+    ("Pro-B", "pro_b"), ("masks", None), ("Normal", None),
+])
+def test_folder_names_in_circulation_are_understood(name, label):
+    assert find_label(name) == label
+
+
+@pytest.mark.parametrize("folds", ["group", "random"])
+def test_folds_cover_every_item_once_and_cut_no_group(smears, folds):
+    dataset = read_dataset(smears)
+    tested = []
+    for name in fold_names(dataset, folds):
+        held = hold_out(dataset, folds, name)
+        assert {i.subset for i in held.items} == {"train", "val", "test"}
+        tested += [i.path for i in held.subset("test")]
+        if folds == "group":
+            groups = {s: {i.group for i in held.subset(s)} for s in ("train", "val", "test")}
+            assert not (groups["train"] & groups["val"] or groups["train"] & groups["test"])
+            for subset in ("train", "val"):
+                assert {i.label for i in held.subset(subset)} == set(LABELS)
+    assert sorted(tested) == sorted(i.path for i in dataset.items)
+
+
+def test_the_split_hash_knows_content_and_subsets_but_not_names(smears, copied):
+    assert read_dataset(smears).split_sha256 == read_dataset(copied).split_sha256
+    rewrite(copied, lambda row: {**row, "split": "train" if row["split"] == "val" else row["split"]})
+    assert read_dataset(smears).split_sha256 != read_dataset(copied).split_sha256
+
+
+def test_a_missing_folder_and_csv_are_usage_errors(smears, tmp_path):
+    with pytest.raises(UsageError, match="one sub-folder per class"):
+        read_dataset(tmp_path / "absent")
+    with pytest.raises(UsageError, match="split CSV"):
+        read_dataset(smears, tmp_path / "absent.csv")
+
+
+def test_no_class_folder_and_only_one_class_are_refused(copied, tmp_path):
+    (tmp_path / "other" / "cats").mkdir(parents=True)
+    with pytest.raises(DataError, match="found cats"):
+        read_dataset(tmp_path / "other")
+    (copied / "split.csv").unlink()
+    for label in LABELS[1:]:
+        shutil.rmtree(copied / label)
+    with pytest.raises(DataError, match="at least two"):
+        read_dataset(copied)
+
+
+def test_a_csv_that_names_absent_files_is_refused_with_their_names(copied):
+    (copied / "benign" / "benign_0003.png").unlink()
+    with pytest.raises(DataError, match="names 1 files.*benign_0003.png"):
+        read_dataset(copied)
+
+
+def test_an_unknown_label_is_refused(copied):
+    rewrite(copied, lambda row: {**row, "label": "t_cell"} if row["file"].endswith("0.png") else row)
+    with pytest.raises(DataError, match="unknown label 't_cell'"):
+        read_dataset(copied)
+
+
+def test_a_changed_file_is_refused(copied):
+    path = copied / "benign" / "benign_0000.png"
+    path.write_bytes((copied / "benign" / "benign_0001.png").read_bytes())
+    with pytest.raises(DataError, match="was changed"):
+        read_dataset(copied)
+
+
+def test_a_group_cut_by_the_split_is_a_leak(copied):
+    seen = {}
+
+    def cut(row):
+        row["split"] = "test" if seen.setdefault(row["group"], row["split"]) == "train" and row["group"] in cut.once \
+            else row["split"]
+        cut.once.add(row["group"])
+        return row
+
+    cut.once = set()
+    rewrite(copied, cut)
+    with pytest.raises(DataError, match="the split leaks"):
+        read_dataset(copied)
+
+
+@pytest.mark.parametrize("text", ["file,label\na,b\n", "", "\x00\x01"])
+def test_a_csv_without_the_columns_is_refused(copied, text):
+    (copied / "split.csv").write_text(text)
+    with pytest.raises(DataError, match="expected"):
+        read_dataset(copied)

@@ -1,0 +1,115 @@
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from alledge.errors import ImageError, UsageError
+from alledge.images import decode_image, encode_png, read_image, write_png
+from alledge.synthetic import draw_field
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def huge_png(side=60_000):
+    """A valid header that promises 3.6 gigapixels in a few hundred bytes."""
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.fixture
+def rgb():
+    return draw_field("pro_b", 1).rgb
+
+
+def test_png_round_trip_is_exact_and_rgb(rgb, tmp_path):
+    write_png(tmp_path / "a.png", rgb)
+    assert np.array_equal(read_image(tmp_path / "a.png"), rgb)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), rgb)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "BMP", "TIFF", "WEBP", "PNG"])
+def test_formats_a_microscope_writes_are_read(kind, rgb, tmp_path):
+    path = tmp_path / f"a.{kind.lower()}"
+    Image.fromarray(rgb).save(path)
+    assert np.abs(read_image(path).astype(int) - rgb).mean() < 12
+
+
+def test_opaque_alpha_is_dropped_and_real_transparency_refused(rgb, tmp_path):
+    image = Image.fromarray(rgb).convert("RGBA")
+    image.save(tmp_path / "opaque.png")
+    assert np.array_equal(read_image(tmp_path / "opaque.png"), rgb)
+    image.putalpha(100)
+    image.save(tmp_path / "glass.png")
+    with pytest.raises(ImageError, match="transparency"):
+        read_image(tmp_path / "glass.png")
+
+
+def spoiled(rgb, tmp_path, how):
+    path = tmp_path / f"{how}.png"
+    image = Image.fromarray(rgb)
+    if how == "empty":
+        path.write_bytes(b"")
+    elif how == "text":
+        path.write_text("not an image")
+    elif how == "cut png":
+        path.write_bytes(encode_png(rgb)[:-4000])
+    elif how == "cut jpeg":
+        image.save(path, "JPEG", quality=95)
+        path.write_bytes(path.read_bytes()[:9000])
+    elif how == "16-bit":
+        cv2.imwrite(str(path), rgb.astype(np.uint16) * 257)
+    elif how == "CMYK":
+        image.convert("CMYK").save(path, "JPEG")
+    elif how == "greyscale":
+        image.convert("L").save(path)
+    elif how == "greyscale jpeg":
+        image.convert("L").save(path, "JPEG")
+    elif how == "tiny":
+        image.resize((8, 8)).save(path)
+    elif how == "huge":
+        path.write_bytes(huge_png())
+    return path
+
+
+@pytest.mark.parametrize(("how", "says"), [
+    ("empty", "received 0"), ("text", "does not decode"), ("cut png", "damaged"), ("cut jpeg", "damaged"),
+    ("16-bit", "uint16"), ("CMYK", "CMYK"), ("greyscale", "greyscale"), ("greyscale jpeg", "greyscale"),
+    ("tiny", "8x8"), ("huge", "60000x60000"),
+])
+def test_unusable_files_are_refused_in_one_sentence_that_names_them(how, says, rgb, tmp_path):
+    path = spoiled(rgb, tmp_path, how)
+    with pytest.raises(ImageError, match=says) as caught:
+        read_image(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_usage_errors(tmp_path):
+    for path in (tmp_path / "absent.png", tmp_path):
+        with pytest.raises(UsageError, match="expected an image file"):
+            read_image(path)
+
+
+def test_random_damage_never_escapes_as_another_error(rgb):
+    random = np.random.default_rng(0)
+    whole = np.frombuffer(encode_png(cv2.resize(rgb, (64, 64))), np.uint8)
+    for _ in range(300):
+        data = whole.copy()
+        data[random.integers(0, len(data), 6)] = random.integers(0, 256, 6)
+        try:
+            assert decode_image(data.tobytes(), "x").shape[2] == 3
+        except ImageError:
+            pass
+
+
+def test_an_unwritable_place_is_named_and_leaves_nothing(tmp_path):
+    blocker = tmp_path / "file"
+    blocker.write_text("kept")
+    with pytest.raises(ImageError, match="cannot be written"):
+        write_png(blocker / "a.png", np.zeros((40, 40, 3), np.uint8))
+    assert blocker.read_text() == "kept"

@@ -1,0 +1,78 @@
+"""How much of the label a data set gives away before any model sees a cell."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from alledge.dataset import Dataset, Item
+from alledge.images import read_image
+from alledge.labels import LABELS
+from alledge.preprocess import Preprocessing
+from alledge.runfolder import Tiles
+
+from .baseline import histogram_accuracy
+from .batches import read_tiles
+
+HASH_SIDE = 16  # 256-bit difference hash
+NEAR_BITS = 10  # of 256; unrelated smears of one stain differ in about 100
+_SHOWN = 5
+
+
+def audit(dataset: Dataset) -> dict[str, Any]:
+    """Counts, sizes, duplicates, near-duplicates across subsets and the colour-histogram baseline.
+
+    Raises:
+        ImageError: for the first file that is not a usable image.
+    """
+    items = dataset.items
+    images = [read_image(item.path) for item in items]
+    near = _near_duplicates(items, np.stack([difference_hash(image) for image in images]))
+    return {
+        "images": len(items),
+        "per_class": {label: sum(i.label == label for i in items) for label in LABELS},
+        "per_subset": dict(Counter(i.subset for i in items)),
+        "sizes": dict(Counter(f"{image.shape[1]}x{image.shape[0]}" for image in images).most_common(_SHOWN)),
+        "exact_duplicates": _exact_duplicates(items),
+        "near_duplicates_across_subsets": {"count": len(near), "examples": near[:_SHOWN]},
+        "baseline_histogram_accuracy": _baseline(dataset),
+        "split_sha256": dataset.split_sha256,
+    }
+
+
+def difference_hash(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """[256] bits: is each of 16 x 16 cells brighter than its right neighbour. Survives scaling and recompression."""
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray((small[:, 1:] > small[:, :-1]).ravel())
+
+
+def _exact_duplicates(items: Sequence[Item]) -> list[list[str]]:
+    same = defaultdict(list)
+    for item in items:
+        same[item.md5].append(str(item.path))
+    return [paths for paths in same.values() if len(paths) > 1]
+
+
+def _near_duplicates(items: Sequence[Item], bits: NDArray[np.bool_]) -> list[list[str]]:
+    """Pairs from different subsets whose hashes differ in at most `NEAR_BITS` bits."""
+    packed = np.packbits(bits, axis=1)
+    subsets = np.array([i.subset for i in items])
+    pairs = []
+    for row in range(len(items)):
+        distance = np.bitwise_count(packed[row + 1:] ^ packed[row]).sum(1)
+        for other in np.flatnonzero((distance <= NEAR_BITS) & (subsets[row + 1:] != subsets[row])) + row + 1:
+            pairs.append([str(items[row].path), str(items[other].path)])
+    return pairs
+
+
+def _baseline(dataset: Dataset) -> float | None:
+    """None when the split leaves nothing to train or to test the baseline on."""
+    tiles: dict[str, Tiles] = {name: read_tiles(dataset.subset(name), Preprocessing(size=224, segment="none"))
+                               for name in ("train", "test")}
+    if len(np.unique(tiles["train"].truth)) < 2 or not len(tiles["test"].truth):
+        return None
+    return histogram_accuracy(tiles["train"], tiles["test"])

@@ -1,0 +1,111 @@
+"""Commands of the desktop stage: `train` and `data audit`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from alledge.dataset import FOLD_COLUMNS, read_dataset
+from alledge.errors import UsageError
+from alledge.output import emit, say
+from alledge.runfolder import RECORD, REPORT, TrainingRecord
+
+data = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True,
+                   help="Look at a data set before trusting it.")
+
+
+def train(
+    data: Annotated[Path, typer.Option(help="Folder with one sub-folder per class.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write; new, empty, or an interrupted cross-validation.")],
+    split: Annotated[Path | None, typer.Option(help="Split CSV; default DATA/split.csv if there is one.")] = None,
+    folds: Annotated[str | None, typer.Option(help="Cross-validate over the folds of the split: group, family, "
+                                              "block, or random (which leaks).")] = None,
+    backbone: Annotated[str, typer.Option(help="mobilenetv2, or tiny (the demo's).")] = "mobilenetv2",
+    head: Annotated[str, typer.Option(help="compact: self-attention sized for a board.")] = "compact",
+    loss: Annotated[str, typer.Option(help="focal or crossentropy.")] = "focal",
+    weights: Annotated[str, typer.Option(help="imagenet (downloaded by Keras), none, or a weights file.")] = "imagenet",
+    segment: Annotated[str, typer.Option(help="What the network sees: none (all), or nuclei by paper or "
+                                         "stain.")] = "none",
+    epochs: Annotated[int, typer.Option(min=1, max=1000)] = 6,
+    batch: Annotated[int, typer.Option(min=1, max=1024)] = 32,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Train a network with multi-head self-attention on smear images and leave a run folder.
+
+    Without --folds one run is trained on the split's own train, val and test rows. With --folds one run per fold is
+    trained and the pooled figures stand in crossval.json; run the same command again to resume.
+
+    Example: alledge train --data smears --split split.csv --backbone mobilenetv2 --out runs/first
+    """
+    from .fit import Options
+    from .fit import train as fit
+
+    options = Options(backbone, head, loss, weights, segment, epochs, batch, seed)
+    dataset = read_dataset(data, split)
+    _check_out(out, folds)
+    if folds:
+        from .crossval import cross_validate
+
+        summary = cross_validate(dataset, folds, out, options, say)
+    else:
+        summary = _summary(out, fit(dataset, out, options, say))
+    _tell(summary, out, json)
+
+
+@data.callback()
+def _data() -> None:
+    """Keeps `audit` a sub-command while it is the only one."""
+
+
+@data.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(help="Folder with one sub-folder per class.", metavar="DIR")],
+    split: Annotated[Path | None, typer.Option(help="Split CSV; default DIR/split.csv if there is one.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Counts, duplicates, near-duplicates across subsets, and how much of the label colour alone gives away.
+
+    Example: alledge data audit smears --split split.csv
+    """
+    from .audit import audit as look
+
+    found = look(read_dataset(folder, split))
+    if json:
+        emit(found)
+    else:
+        typer.echo("\n".join(f"{name.replace('_', ' ')}: {_plain(value)}" for name, value in found.items()))
+
+
+def _check_out(out: Path, folds: str | None) -> None:
+    if folds is not None and folds not in FOLD_COLUMNS:
+        raise UsageError(f"--folds {folds!r} is unknown: expected one of {', '.join(FOLD_COLUMNS)}")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out}: expected a folder, found a file")
+    if folds is None and (out / RECORD).exists():
+        raise UsageError(f"--out {out}: holds a finished run already; choose another folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out}: cannot be made ({error.strerror}); choose a folder that you own") from error
+
+
+def _summary(out: Path, record: TrainingRecord) -> dict[str, Any]:
+    return {"run": str(out), "run_id": record.run_id, "report": str(out / REPORT), **record.metrics}
+
+
+def _tell(summary: dict[str, Any], out: Path, json: bool) -> None:
+    if json:
+        emit(summary)
+        return
+    low, high = summary["accuracy_ci95"]
+    typer.echo(f"test accuracy {summary['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on {summary['n']} "
+               f"images; colour histogram alone {summary['baseline_histogram_accuracy']:.1%}; everything in {out}")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return f"{len(value)}" + "".join(f"\n  {' = '.join(map(str, row))}" for row in value)
+    return f"{value:.1%}" if isinstance(value, float) else str(value)
