@@ -6,6 +6,9 @@ import os
 # has, and its own warnings would drown the one sentence in which we refuse a file.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(50_000_000))
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+# Since 1.29 ONNX Runtime reports each loaded model (file name, hashes) to its maker unless this is set before it loads.
+# A microscope tells nobody anything.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = ["LABELS", "Bundle", "Mask", "Pipeline", "Preprocessing", "Verdict", "__version__", "prepare", "segment"]

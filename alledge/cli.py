@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from alledge import __version__
 from alledge.backends import stage
-from alledge.errors import AlledgeError
+from alledge.errors import AlledgeError, BackendMissing
 
 COMMANDS = {
     "demo": ("alledge.demo:demo", "The whole product on synthetic smears: train, convert, run, report."),
@@ -28,6 +28,9 @@ COMMANDS = {
     "results": ("alledge.device.cli:results", "Read the results database."),
 }
 
+_EXTRAS = {"keras": "train", "matplotlib": "train", "sklearn": "train", "tensorflow": "train", "onnx": "convert",
+           "tf2onnx": "convert"}
+
 
 class LazyGroup(TyperGroup):
     """A group that knows its commands by name and imports the one that was chosen."""
@@ -39,11 +42,7 @@ class LazyGroup(TyperGroup):
 
 
 def _import(name: str) -> Any:
-    """A command's function, or its Typer app of sub-commands, as a command.
-
-    Raises:
-        BackendMissing: when the stage's libraries are not installed.
-    """
+    """A command's function, or its Typer app of sub-commands, as a command."""
     home, _ = COMMANDS[name]
     module, attribute = home.split(":")
     command = getattr(stage(module.removeprefix("alledge.")), attribute)
@@ -90,6 +89,13 @@ def main() -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except ImportError as error:
+        if debug or (error.name or "alledge").startswith("alledge"):
+            raise
+        library = str(error.name).split(".")[0]
+        print(f"error: this command needs {library}, which is not installed: "
+              f"pip install 'alledge[{_EXTRAS.get(library, 'dev')}]'", file=sys.stderr)
+        sys.exit(BackendMissing.exit_code)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)

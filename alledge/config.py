@@ -80,7 +80,7 @@ def load_config(path: Path | None = None) -> DeviceConfig:
         UsageError: when a named file is missing, is not TOML, or holds unknown keys or wrong values (all listed).
     """
     if path is None:
-        path = next((p for p in (SYSTEM_CONFIG, user_config()) if p.is_file()), None)
+        path = next((p for p in (SYSTEM_CONFIG, user_config()) if os.path.isfile(p)), None)
         if path is None:
             return DeviceConfig()
     try:
@@ -100,7 +100,7 @@ def user_config() -> Path:
 
 def state_folder() -> Path:
     """Where results and installed models live: the system's when this user may write there, else the user's."""
-    if SYSTEM_STATE.is_dir() and os.access(SYSTEM_STATE, os.W_OK):
+    if os.path.isdir(SYSTEM_STATE) and os.access(SYSTEM_STATE, os.W_OK):
         return SYSTEM_STATE
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "alledge"
 

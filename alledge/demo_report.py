@@ -34,6 +34,7 @@ def write_demo_report(path: Path, found: dict[str, Any]) -> None:
 def _figures(found: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         *((f"{name} accuracy, {found['unseen']} unseen smears", _accuracy(found, name)) for name in ("float", "int8")),
+        ("a colour histogram alone, on the test rows", f"{found['baseline_histogram_accuracy']:.1%}"),
         ("int8 agrees with float", f"{found['agreement']:.1%}"),
         *((f"bundle {target}", f"{bundle['bytes'] / 1024:.0f} KiB  {bundle['path']}")
           for target, bundle in found["bundles"].items()),

@@ -9,12 +9,13 @@ import typer
 
 from alledge.backends import stage
 from alledge.dataset import Dataset, Item, read_dataset
-from alledge.errors import BackendMissing, DataError, UsageError
+from alledge.errors import DataError, UsageError
 from alledge.labels import TITLES
 from alledge.metrics import score
 from alledge.output import emit
 from alledge.predictions import write_predictions
 from alledge.preprocess import Preprocessing
+from alledge.quiet import quiet
 from alledge.runfolder import is_run
 
 
@@ -33,7 +34,9 @@ def evaluate(
     """
     if subset not in ("train", "val", "test", "all"):
         raise UsageError(f"--subset {subset!r} is unknown: expected train, val, test or all")
-    report = report_on(model, read_dataset(data, split), subset, engine, predictions)
+    dataset = read_dataset(data, split)
+    with quiet():
+        report = report_on(model, dataset, subset, engine, predictions)
     if json:
         emit(report)
     else:
@@ -58,7 +61,8 @@ def report_on(model: Path, dataset: Dataset, subset: str, engine: str | None = N
     if predictions:
         write_predictions(predictions, items, probabilities, sure)
     scores = score(probabilities, np.array([item.index for item in items], np.int64), sure)
-    return {**scores.to_json(), "model": identity, "baseline_histogram_accuracy": _baseline(dataset, items)}
+    baseline = _baseline(dataset, items) if subset in ("val", "test") else None  # it must not see what it is tested on
+    return {**scores.to_json(), "model": identity, "baseline_histogram_accuracy": baseline}
 
 
 def _baseline(dataset: Dataset, items: Sequence[Item]) -> float | None:
@@ -68,7 +72,7 @@ def _baseline(dataset: Dataset, items: Sequence[Item]) -> float | None:
         return None
     try:
         baseline, batches = stage("train.baseline"), stage("train.batches")
-    except BackendMissing:
+    except ImportError:
         return None
     whole = Preprocessing(size=224, segment="none")
     accuracy: float = baseline.histogram_accuracy(batches.read_tiles(train, whole), batches.read_tiles(items, whole))

@@ -58,7 +58,8 @@ def _layers(model: Any) -> list[_Layer]:
     for operator in model.subgraphs[0].operators:
         code = model.operatorCodes[operator.opcodeIndex]
         op = codes.get(max(code.builtinCode, code.deprecatedBuiltinCode))
-        if op and len(operator.inputs) == 3 and operator.inputs[2] >= 0 and _data(model, operator.inputs[1]) is not None:
+        biased = len(operator.inputs) == 3 and operator.inputs[2] >= 0
+        if op and biased and _data(model, operator.inputs[1]) is not None:
             found.append(_Layer(op, operator, *(int(i) for i in operator.inputs)))
     return found
 
@@ -91,11 +92,11 @@ def _filter(model: Any, layer: _Layer) -> NDArray[np.float64]:
     tensor = model.subgraphs[0].tensors[layer.filter]
     data = _data(model, layer.filter)
     if tensor.quantization is None or tensor.quantization.scale is None or not len(tensor.quantization.scale):
-        return data.view(np.float32).reshape(tensor.shape).astype(np.float64)
+        return np.asarray(data.view(np.float32).reshape(tensor.shape), np.float64)
     scale, axis = np.asarray(tensor.quantization.scale, np.float64), tensor.quantization.quantizedDimension
     shape = [1] * len(tensor.shape)
     shape[axis] = len(scale) if len(scale) > 1 else 1
-    return data.view(np.int8).reshape(tensor.shape) * scale.reshape(shape)
+    return np.asarray(data.view(np.int8).reshape(tensor.shape) * scale.reshape(shape), np.float64)
 
 
 def _shift_bias(model: Any, layer: _Layer, shift: NDArray[np.float64]) -> None:

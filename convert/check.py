@@ -1,6 +1,6 @@
 """The parity gate: is the converted network still the network that was trained?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import floor, sqrt
 from typing import Any
@@ -97,9 +97,8 @@ def demand(gates: Mapping[str, Mapping[str, Any]], comparisons: Mapping[str, Com
     Raises:
         GateNotMet: naming the figures, the limits and the way out.
     """
-    failed = [name for name in ("agreement", "accuracy_drop") if not gates[name]["passed"]]
-    if failed:
-        kernels, worst = min(comparisons.items(), key=lambda item: (item[1].delta, item[1].agreement))
+    if failed_gates(gates):
+        kernels, worst = min(comparisons.items(), key=lambda item: (item[1].agreement, item[1].delta))
         raise GateNotMet(
             f"the converted model lost too much on {worst.n} held-out tiles ({kernels} kernels): accuracy "
             f"{worst.float_accuracy:.1%} -> {worst.converted_accuracy:.1%} (at most {MAX_DROP:.0%} less), agreement "
@@ -107,14 +106,17 @@ def demand(gates: Mapping[str, Mapping[str, Any]], comparisons: Mapping[str, Com
             "data, choose --target onnx, or accept it on record with --allow-drop")
 
 
-def doubts(comparisons: Sequence[Comparison]) -> list[str]:
+def failed_gates(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of the parity gates that were not met."""
+    return [name for name in ("agreement", "accuracy_drop") if not gates[name]["passed"]]
+
+
+def doubts(comparison: Comparison) -> list[str]:
     """What the figures cannot prove, one sentence each."""
-    few = min(c.n for c in comparisons)
-    if few >= PROVING_TILES:
+    if comparison.n >= PROVING_TILES:
         return []
-    low = min(c.agreement_ci95[0] for c in comparisons)
-    return [f"judged on as few as {few} tiles: agreement may be as low as {low:.1%} (95 % interval); "
-            f"{PROVING_TILES} or more would tell"]
+    return [f"judged on {comparison.n} tiles: agreement may be as low as {comparison.agreement_ci95[0]:.1%} (95 % "
+            f"interval); {PROVING_TILES} or more would tell"]
 
 
 def _forgiven(share: float, n: int) -> int:

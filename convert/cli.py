@@ -1,6 +1,5 @@
 """The command of the conversion stage. What does the work is imported when it runs, so that `--help` stays fast."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,8 +7,7 @@ import typer
 
 from alledge.errors import UsageError
 from alledge.output import emit
-
-from .quiet import quiet
+from alledge.quiet import quiet
 
 
 def convert(
@@ -25,7 +23,7 @@ def convert(
 ) -> None:
     """Turn a run into a bundle that a board can run, and prove that it is still the same model. RESEARCH USE ONLY.
 
-    Examples:
+    For example:
 
       alledge convert runs/first --target cpu
 
@@ -39,7 +37,7 @@ def convert(
     if run is None:
         raise UsageError("no reference model is shipped with this version yet: name the run folder to convert, as in "
                          "`alledge convert RUN --target cpu`")
-    with quiet("--debug" in sys.orig_argv) as person:
+    with quiet() as person:
         from .conversion import convert_run
         from .report import write_report
 

@@ -32,15 +32,16 @@ def _call(layer: Any, *inputs: Any, **options: Any) -> Any:
         return _attend(layer, *inputs, **options)
     if isinstance(layer, keras.layers.GlobalAveragePooling1D):  # the Edge TPU averages over rows and columns only
         tokens, channels = inputs[0].shape[1:]
-        return keras.layers.GlobalAveragePooling2D()(keras.layers.Reshape((tokens, 1, channels))(inputs[0]))
+        column = keras.layers.Reshape((tokens, 1, channels), name=f"{layer.name}_column")(inputs[0])
+        return keras.layers.GlobalAveragePooling2D(name=f"{layer.name}_table")(column)
     return layer(*inputs, **options)
 
 
 def _attend(layer: Any, query: Any, value: Any, key: Any = None, **options: Any) -> Any:
     masked = [name for name, option in options.items() if option is not None and option is not False]
     if query is not value or key not in (None, query) or masked or len(query.shape) != 3:
-        raise DataError(f"layer {layer.name!r}: only plain self-attention over [n, tokens, channels] can be re-expressed "
-                        f"for the Edge TPU, received {masked or 'different query, key or value'}")
+        raise DataError(f"layer {layer.name!r}: only plain self-attention over [n, tokens, channels] can be "
+                        f"re-expressed for the Edge TPU, received {masked or 'different query, key or value'}")
     return TableAttention(layer)(query)
 
 

@@ -32,7 +32,8 @@ def make_goldens(converted: Converted, preprocessing: Preprocessing) -> Goldens:
     drawn = [draw_field(label, SEED + i, preprocessing.size).rgb for i, label in enumerate(LABELS)]
     prepared = [prepare_field(rgb, preprocessing) for rgb in drawn]
     answers = [run([p.tensor[None] for p in prepared]).probs for run in converted.kernels.values()]
-    entries, members = [], {}
+    entries: list[Golden] = []
+    members: dict[str, bytes] = {}
     for label, rgb, field, probabilities in zip(LABELS, drawn, prepared, answers[0], strict=True):
         entry = Golden(image=f"goldens/{label}.png", mask=f"goldens/{label}_mask.png",
                        tensor_sha256=tensor_digest(field.tensor), probabilities=probabilities.tolist())

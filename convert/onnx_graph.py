@@ -26,15 +26,63 @@ def to_onnx(model: Any) -> bytes:
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     signature = [tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.float32, name=INPUT)]
 
-    @tf.function(autograph=False, input_signature=signature)
     def network(image: Any) -> dict[str, Any]:
         outputs = model(image, training=False)
         return {name: outputs[name] for name in OUTPUTS}
 
+    function = tf.function(network, autograph=False, input_signature=signature)
     try:
-        graph, _ = tf2onnx.convert.from_function(network, signature, opset=OPSET)
+        graph, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
+        graph.graph.name, graph.graph.doc_string = "network", ""  # tf2onnx counts its conversions in both
+        put_in_order(graph.graph)
         onnx.checker.check_model(graph, full_check=True)
     except Exception as error:  # tf2onnx raises many kinds
         raise DataError(f"the network cannot be expressed in ONNX opset {OPSET}: {str(error).strip()[:300]}") from error
     content: bytes = graph.SerializeToString(deterministic=True)
     return content
+
+
+def put_in_order(graph: Any) -> None:
+    """Sort and number an ONNX graph in place by its structure alone, so that one network gives one file.
+
+    tf2onnx orders nodes and names values by what Python's sets happen to yield, which differs between processes.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    nodes = _from_inputs_on(graph, makers)
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    kept = {value.name for value in (*graph.input, *graph.output)} | {""}
+    names: dict[str, str] = {}
+    for number, node in enumerate(nodes):
+        node.name = f"{node.op_type}_{number}"
+        for values in (node.input, node.output):
+            for place, name in enumerate(values):
+                values[place] = name if name in kept else names.setdefault(name, f"value_{len(names)}")
+    used = [constants[name] for name in names if name in constants]
+    for tensor in used:
+        tensor.name = names[tensor.name]
+    _replace(graph.node, nodes)
+    _replace(graph.initializer, used)
+    del graph.value_info[:]
+
+
+def _from_inputs_on(graph: Any, makers: dict[str, Any]) -> list[Any]:
+    """The nodes the outputs depend on, each after those it needs; ties follow the order of inputs."""
+    done: dict[int, Any] = {}
+    pending = [(makers[output.name], False) for output in reversed(graph.output)]
+    while pending:
+        node, ready = pending.pop()
+        if id(node) in done:
+            continue
+        if ready:
+            done[id(node)] = node
+        else:
+            pending.append((node, True))
+            pending += [(makers[name], False) for name in reversed(node.input) if name in makers]
+    return list(done.values())
+
+
+def _replace(field: Any, items: list[Any]) -> None:
+    """Set a repeated protobuf field; the copies are taken first, as the items live in it."""
+    copies = [type(item).FromString(item.SerializeToString(deterministic=True)) for item in items]
+    del field[:]
+    field.extend(copies)

@@ -13,8 +13,9 @@ from .conversion import Conversion
 _NEXT = {
     "cpu": "Copy the bundle to the board and start it with <code>alledge run {name}</code>.",
     "onnx": "Copy the bundle to the board and start it with <code>alledge run {name}</code>.",
-    "coral": "Compile the model on x86-64 Linux where Google's compiler is installed: <code>unzip {name} model.tflite "
-             "&amp;&amp; edgetpu_compiler -s -m 13 model.tflite</code>. Its log says what is mapped; nothing here does.",
+    "coral": "Compile the model on x86-64 Linux where Google's compiler is installed: <code>"
+             "unzip {name} model.tflite &amp;&amp; edgetpu_compiler -s -m 13 model.tflite</code>. "
+             "Its log says what is mapped; nothing here does.",
     "jetson-nano": "Copy the bundle to the Jetson. The TensorRT engine is built there, in FP16, and replays the "
                    "goldens before it is used.",
     "jetson-orin": "Copy the bundle to the Jetson. The TensorRT engine is built there, in INT8, and replays the "

@@ -12,7 +12,7 @@ from .bias_correction import correct_biases
 from .trained import OUTPUTS
 
 INPUT = "image"
-_MEAN_TILES = 48  # training tiles that give the mean activations; more changed no prediction
+_MEAN_TILES = 32  # training tiles that give the mean activations; more changed no prediction
 _MIN_BYTES_PER_WEIGHT = 0.9  # int8 is one byte a weight; batch normalisations are folded away
 
 
@@ -25,13 +25,12 @@ def freeze(model: Any) -> Any:
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    @tf.function(autograph=False)
     def network(image: Any) -> tuple[Any, ...]:
         outputs = model(image, training=False)
         return tuple(outputs[name] for name in OUTPUTS)
 
     shape = (1, *model.inputs[0].shape[1:])
-    concrete = network.get_concrete_function(tf.TensorSpec(shape, tf.float32, name=INPUT))
+    concrete = tf.function(network, autograph=False).get_concrete_function(tf.TensorSpec(shape, tf.float32, name=INPUT))
     return convert_variables_to_constants_v2(concrete)
 
 
@@ -67,7 +66,7 @@ def quantise(model: Any, tiles: Sequence[NDArray[np.float32]], low: float, high:
 
 def _finish(content: bytes, real: bytes, tiles: Sequence[NDArray[np.float32]]) -> bytes:
     """Correct the biases, and call the input `image` and the outputs `probs` and `embedding`."""
-    import flatbuffers
+    import flatbuffers  # type: ignore[import-untyped]
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(content)

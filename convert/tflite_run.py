@@ -43,7 +43,7 @@ def _run(content: bytes, kernel_set: str, tensors: Sequence[NDArray[np.float32]]
 
 
 def _quantised(tensor: NDArray[np.float32], scale: float, zero: int) -> NDArray[np.uint8]:
-    return np.clip(np.rint(tensor * np.float32(1 / scale) + np.float32(zero)), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(tensor * np.float32(1 / scale) + np.float32(zero)), 0, 255), np.uint8)
 
 
 def _interpreter(content: bytes, kernel_set: str) -> Any:

@@ -22,7 +22,7 @@ from alledge.runfolder import (
 )
 
 OUTPUTS = ("probs", "embedding")
-RANGING_TILES = 100  # to choose activation ranges with; docs/decisions/003-int8-attention.md
+RANGING_TILES = 64  # to choose activation ranges with; docs/decisions/003-int8-attention.md
 _BATCH = 32  # tiles per float prediction: fits any desktop and is no slower than more
 
 
@@ -49,6 +49,10 @@ class Outputs:
     probs: NDArray[np.float32]
     embedding: NDArray[np.float32]
 
+    def rows(self, chosen: NDArray[np.intp]) -> "Outputs":
+        """The outputs of some of the tiles."""
+        return Outputs(self.probs[chosen], self.embedding[chosen])
+
 
 def open_trained(run: Path) -> Trained:
     """Read a run and check that its parts belong together.
@@ -71,23 +75,23 @@ def predict(trained: Trained, tiles: Tiles) -> Outputs:
     return Outputs(outputs["probs"], outputs["embedding"])
 
 
-def tensors(tiles: Tiles, preprocessing: Preprocessing) -> list[NDArray[np.float32]]:
-    """One model input, float32 [1, size, size, 3], per tile."""
-    return [scale(tile[None], preprocessing) for tile in tiles.pixels]
+def tensors(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> list[NDArray[np.float32]]:
+    """One model input, float32 [1, size, size, 3], per tile of uint8 [n, size, size, 3]."""
+    return [scale(tile[None], preprocessing) for tile in pixels]
 
 
-def spread(tiles: Tiles, limit: int) -> Tiles:
-    """At most `limit` tiles, drawn evenly over the classes and always the same ones."""
-    if len(tiles.truth) <= limit:
-        return tiles
-    order = np.argsort(tiles.truth, kind="stable")
-    chosen = order[np.linspace(0, len(order) - 1, limit).round().astype(int)]
-    return Tiles(pixels=tiles.pixels[chosen], truth=tiles.truth[chosen])
+def spread(truth: NDArray[np.int64], limit: int) -> NDArray[np.intp]:
+    """Indices of at most `limit` of the tiles with these classes, even over the classes and always the same ones."""
+    order = np.argsort(truth, kind="stable")
+    if len(order) <= limit:
+        return np.arange(len(order))
+    return np.asarray(order[np.linspace(0, len(order) - 1, limit).round().astype(int)], np.intp)
 
 
 def ranging_tensors(trained: Trained) -> list[NDArray[np.float32]]:
     """Training tiles as model inputs [1, size, size, 3], to choose activation ranges with."""
-    return tensors(spread(trained.calibration, RANGING_TILES), trained.record.preprocessing)
+    pixels = trained.calibration.pixels[spread(trained.calibration.truth, RANGING_TILES)]
+    return tensors(pixels, trained.record.preprocessing)
 
 
 def _checked(path: Path, tiles: Tiles, size: int) -> Tiles:
@@ -96,8 +100,8 @@ def _checked(path: Path, tiles: Tiles, size: int) -> Tiles:
         raise DataError(f"{path}: expected uint8 [n, {size}, {size}, 3] with n >= 1, received {tiles.pixels.dtype} "
                         f"{list(shape)}; train the run again")
     if truth.shape != shape[:1] or truth.min() < 0 or truth.max() >= len(LABELS):
-        raise DataError(f"{path}: expected one class index 0 to {len(LABELS) - 1} for each of {shape[0]} tiles, received "
-                        f"{list(truth.shape)} values; train the run again")
+        raise DataError(f"{path}: expected one class index 0 to {len(LABELS) - 1} for each of {shape[0]} tiles, "
+                        f"received {list(truth.shape)} values; train the run again")
     return tiles
 
 
@@ -116,7 +120,7 @@ def _load(path: Path, size: int) -> Any:
         raise DataError(f"{path}: expected a Keras model of stock layers with outputs {' and '.join(OUTPUTS)}, "
                         f"received something else ({reason})") from error
     _check_shapes(path, model, outputs, size)
-    return keras.Model(model.inputs[0], outputs)
+    return keras.Model(model.inputs[0], outputs, name="network")  # a counted name would end up in the bundle
 
 
 def _output(model: Any, name: str) -> Any:

@@ -10,7 +10,7 @@ from alledge.output import emit, say
 if TYPE_CHECKING:
     from alledge.config import DeviceConfig
 
-BundleFile = Annotated[Path | None, typer.Argument(metavar="[BUNDLE]", help="Bundle made by `alledge convert`; else "
+BundleFile = Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="Bundle made by `alledge convert`; else "
                                                    "the configured one.", show_default=False)]
 EngineName = Annotated[str | None, typer.Option("--engine", metavar="NAME", show_default=False,
                                                 help="Another engine than the bundle's own: tflite or onnx.")]
@@ -56,7 +56,8 @@ def run(
     settings = _settings(config, bundle=bundle, camera=camera, display=display, database=database, engine=engine)
     settings = _with_display(settings, as_json)
     summary = run_device(settings, frames, _teller(settings, as_json))
-    say(f"{summary.fields} fields, {summary.conclusive} with a verdict, {summary.unreadable} unreadable; "
+    say(f"{'stopped: ' if summary.interrupted else ''}{summary.fields} fields, {summary.conclusive} with a verdict, "
+        f"{summary.unreadable} unreadable; "
         f"results in {settings.database}")
     judge(summary)
 

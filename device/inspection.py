@@ -1,9 +1,11 @@
 """A bundle in words and as JSON. Opening it has already verified every checksum."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from alledge.bundle import Bundle
 from alledge.manifest import TensorSpec
+from alledge.runfolder import MODEL_CARD
 from alledge.verdict import RESEARCH_USE_ONLY
 
 
@@ -14,7 +16,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
     gate = manifest.calibration.gate
     plain["calibration"]["gate"] = None if gate is None else {"threshold": gate.threshold, "classes": len(gate.means)}
     return {**plain, "goldens": len(manifest.goldens), "path": str(bundle.path), "bytes": bundle.size,
-            "verified": True, "notice": RESEARCH_USE_ONLY}
+            "verified": True, "model_card": _card(bundle), "notice": RESEARCH_USE_ONLY}
 
 
 def lines(bundle: Bundle) -> list[str]:
@@ -34,12 +36,26 @@ def lines(bundle: Bundle) -> list[str]:
         "domain gate": gate,
         "goldens": f"{len(manifest.goldens)}, probabilities within {manifest.tolerance:g}",
         "signature": manifest.signature or "none",
-        **{f"metric {name}": _short(value) for name, value in manifest.metrics.items()},
-        **{f"from {name}": _short(value) for name, value in manifest.provenance.items()},
     }
-    members = [f"{m.sha256[:16]}  {m.size:>10}  {m.name}" for m in manifest.members]
-    return [*(f"{name:<22} {value}" for name, value in facts.items()), "members, all verified:",
-            *(f"  {member}" for member in members), RESEARCH_USE_ONLY]
+    members = [f"  {m.sha256[:16]}  {m.size:>10}  {m.name}" for m in manifest.members]
+    return [*(f"{name:<14} {value}" for name, value in facts.items()),
+            "metrics:", *_leaves(manifest.metrics), "made from:", *_leaves(manifest.provenance),
+            "members, all verified:", *members, *(_card(bundle) or "").splitlines(), RESEARCH_USE_ONLY]
+
+
+def _card(bundle: Bundle) -> str | None:
+    """The model card, for a bundle that carries one."""
+    names = {member.name for member in bundle.manifest.members}
+    return bundle.read(MODEL_CARD).decode("utf-8", "replace") if MODEL_CARD in names else None
+
+
+def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[str]:
+    """Every figure of a nested document in a line of its own, with the way to it."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{above}{name}.")
+        else:
+            yield f"  {above}{name:<{max(38 - len(above), 1)}} {_short(value)}"
 
 
 def _compiled(compiled: bool | None) -> str:
@@ -53,5 +69,10 @@ def _tensor(spec: TensorSpec) -> str:
 
 def _short(value: Any) -> str:
     """Numbers at reading precision; long structures are for --json."""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, list):
+        return _clip(", ".join(_short(v) for v in value))
+    return _clip(f"{value:.4g}" if isinstance(value, float) else str(value))
+
+
+def _clip(text: str) -> str:
     return text if len(text) <= 90 else f"{text[:87]}..."

@@ -15,28 +15,21 @@ from .engine import open_engine
 from .pipeline import Pipeline
 
 
-def predict_bundle(bundle: Path, paths: Sequence[Path], engine: str | None = None) -> tuple[
-        NDArray[np.float64], NDArray[np.float32], NDArray[np.bool_]]:
+def predict_bundle(path: Path, images: Sequence[Path],
+                   engine: str | None = None) -> tuple[NDArray[np.float64], NDArray[np.bool_], dict[str, str]]:
     """Judge images exactly as a device would.
 
     Returns:
-        calibrated probabilities float64 [n, 4], embeddings float32 [n, d], and bool [n], False where the verdict was
-        inconclusive.
+        calibrated probabilities float64 [n, 4]; bool [n], False where the verdict was inconclusive; and what judged
+        them: id, target, engine.
 
     Raises:
         AlledgeError: when the bundle, its engine or one of the images is refused.
     """
-    opened = Bundle.open(bundle)
-    with closing(open_engine(opened, engine)) as running:
-        pipeline = Pipeline(opened, running)
-        probs, embeddings, answered = [], [], []
-        for path in paths:
-            look = pipeline.prepare(read_image(path))
-            output = pipeline.infer(look)
-            verdict = pipeline.decide(look, output)
-            probs.append([verdict.probabilities[label] for label in LABELS])
-            embeddings.append(output.embedding)
-            answered.append(verdict.conclusive)
-    width = opened.manifest.embedding.shape[-1]
-    return (np.array(probs, np.float64).reshape(-1, len(LABELS)), np.array(embeddings, np.float32).reshape(-1, width),
-            np.array(answered, bool))
+    bundle = Bundle.open(path)
+    with closing(open_engine(bundle, engine)) as running:
+        pipeline = Pipeline(bundle, running)
+        verdicts = [pipeline(read_image(image)) for image in images]
+        judge = {"id": bundle.id, "target": bundle.manifest.target, "engine": running.name}
+    probabilities = np.array([[v.probabilities[label] for label in LABELS] for v in verdicts], np.float64)
+    return probabilities.reshape(-1, len(LABELS)), np.array([v.conclusive for v in verdicts], bool), judge

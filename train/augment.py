@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Tile = NDArray[np.uint8]
 Random = np.random.Generator
 
+CORNER_SHARE = 0.5  # of the tiles
 STAIN_GAIN = (0.75, 1.35)  # per-channel factor on optical density
 BACKGROUND_SHIFT = 0.10  # largest change of optical density of the empty field, per channel
 SATURATION = (0.3, 1.4)  # 0 would be grey
@@ -22,19 +23,21 @@ _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 _DENSITY = -np.log((np.arange(256) + 1.0) / 256.0)
 
 
-def augment(tile: Tile, random: Random) -> Tile:
-    """A varied copy of uint8 [S, S, 3]."""
-    if random.random() < 0.5:
+def augment(tile: Tile, random: Random, strength: float = 1.0) -> Tile:
+    """A varied copy of uint8 [S, S, 3].
+
+    Args:
+        tile: left as it is.
+        random: the stream to draw from.
+        strength: 0-1, scales how many tiles get each change but the turning, which costs nothing to learn. A small
+            network that starts from nothing cannot learn all of them in a minute.
+    """
+    if random.random() < CORNER_SHARE * strength:
         tile = _paint_over_corner(tile, random)
     tile = _turn(tile, random)
-    if random.random() < 0.7:
-        tile = _warp(tile, random)
-    if random.random() < 0.9:
-        tile = _restain(tile, random)
-    if random.random() < 0.3:
-        tile = np.asarray(cv2.GaussianBlur(tile, (0, 0), random.uniform(*BLUR_SIGMA)), np.uint8)
-    if random.random() < 0.3:
-        tile = _add_noise(tile, random)
+    for share, change in _CHANGES:
+        if random.random() < share * strength:
+            tile = change(tile, random)
     return tile
 
 
@@ -69,6 +72,13 @@ def _restain(tile: Tile, random: Random) -> Tile:
     return np.asarray(cv2.transform(stained, keep * np.eye(3) + (1 - keep) * np.tile(_LUMA, (3, 1))), np.uint8)
 
 
+def _blur(tile: Tile, random: Random) -> Tile:
+    return np.asarray(cv2.GaussianBlur(tile, (0, 0), random.uniform(*BLUR_SIGMA)), np.uint8)
+
+
 def _add_noise(tile: Tile, random: Random) -> Tile:
     noise = random.standard_normal(tile.shape, np.float32) * np.float32(random.uniform(*NOISE_SIGMA))
     return np.clip(tile + noise, 0, 255).astype(np.uint8)
+
+
+_CHANGES = ((0.7, _warp), (0.9, _restain), (0.3, _blur), (0.3, _add_noise))

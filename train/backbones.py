@@ -1,5 +1,6 @@
 """The networks that turn a tile into a feature map: one row each, with the input they were made for."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ class Backbone:
         size, scale, offset: see `Preprocessing`.
         frozen_until: last layer left as it is when pretrained weights are fine-tuned.
         learning_rate: peak of Adam's schedule, with and without pretrained weights.
+        augmentation: strength, see `augment`.
+        dropout: share of the head's inputs left out in training.
     """
 
     build: Callable[[Any, str | None], keras.Model]
@@ -29,6 +32,8 @@ class Backbone:
     offset: tuple[float, float, float]
     frozen_until: str | None
     learning_rate: tuple[float, float]
+    augmentation: float
+    dropout: float
 
 
 def preprocessing_for(backbone: str, segment: str) -> Preprocessing:
@@ -60,7 +65,7 @@ def feature_map(backbone: str, image: Any, weights: str) -> Any:
         weights: `imagenet` (Keras downloads them), `none`, or a file of weights for exactly this backbone.
 
     Raises:
-        UsageError: when the file does not exist.
+        UsageError: for an unknown backbone.
         DataError: when the weights cannot be had or belong to another network.
     """
     row = find(backbone)
@@ -77,11 +82,11 @@ def feature_map(backbone: str, image: Any, weights: str) -> Any:
 
 
 def _load(model: keras.Model, backbone: str, path: Path) -> None:
-    if not path.is_file():
-        raise UsageError(f"--weights {path}: expected 'imagenet', 'none' or a weights file, found no such file")
     try:
-        model.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # Keras only warns when it finds no weights for a layer
+            model.load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(f"--weights {path}: these are not weights of {backbone} without its top ({reason})") from error
 
@@ -103,11 +108,11 @@ def _mobilenet_v2(image: Any, weights: str | None) -> keras.Model:
 
 
 def _tiny(image: Any, weights: str | None) -> keras.Model:
-    """A quarter of a million weights, trained from scratch in about a minute: the demo's network."""
+    """Small enough to learn from scratch on a CPU in about a minute: the demo's network."""
     if weights:
         raise ValueError("the tiny backbone has no pretrained weights")
     x = image
-    for stage, channels in enumerate((16, 32, 64, 96)):
+    for stage, channels in enumerate((16, 32, 64, 64)):
         x = layers.Conv2D(channels, 3, strides=2, padding="same", use_bias=False, name=f"down{stage}")(x)
         x = layers.BatchNormalization(momentum=0.9, name=f"down{stage}_norm")(x)
         x = layers.ReLU(6.0, name=f"down{stage}_relu")(x)
@@ -115,6 +120,6 @@ def _tiny(image: Any, weights: str | None) -> keras.Model:
 
 
 BACKBONES = {
-    "mobilenetv2": Backbone(_mobilenet_v2, 224, (1 / 127.5,) * 3, (-1.0,) * 3, "block_5_add", (2e-4, 1e-3)),
-    "tiny": Backbone(_tiny, 112, (1 / 127.5,) * 3, (-1.0,) * 3, None, (2e-3, 2e-3)),
+    "mobilenetv2": Backbone(_mobilenet_v2, 224, (1 / 127.5,) * 3, (-1.0,) * 3, "block_5_add", (2e-4, 1e-3), 1.0, 0.3),
+    "tiny": Backbone(_tiny, 112, (1 / 127.5,) * 3, (-1.0,) * 3, None, (3e-3, 3e-3), 0.2, 0.0),
 }

@@ -38,10 +38,11 @@ class Batches(keras.utils.PyDataset):
     stream, so the same seed gives the same batches whatever the number of workers.
     """
 
-    def __init__(self, tiles: Tiles, preprocessing: Preprocessing, batch: int, seed: int | None = None) -> None:
+    def __init__(self, tiles: Tiles, preprocessing: Preprocessing, batch: int, seed: int | None = None,
+                 strength: float = 1.0) -> None:
         super().__init__(workers=1 if seed is None else 2, use_multiprocessing=False, max_queue_size=8)
-        self._tiles, self._preprocessing, self._batch, self._seed = tiles, preprocessing, batch, seed
-        self._epoch = 0
+        self._tiles, self._preprocessing, self._batch = tiles, preprocessing, batch
+        self._seed, self._strength, self._epoch = seed, strength, 0
         self._order = self._shuffle()
 
     def __len__(self) -> int:
@@ -52,7 +53,7 @@ class Batches(keras.utils.PyDataset):
         pixels = self._tiles.pixels[rows]
         if self._seed is not None:
             random = np.random.default_rng((self._seed, self._epoch, index))
-            pixels = np.stack([augment(tile, random) for tile in pixels])
+            pixels = np.stack([augment(tile, random, self._strength) for tile in pixels])
         truth = np.eye(len(LABELS), dtype=np.float32)[self._tiles.truth[rows]]
         return scale(pixels, self._preprocessing), truth
 

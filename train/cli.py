@@ -7,7 +7,8 @@ import typer
 
 from alledge.dataset import FOLD_COLUMNS, read_dataset
 from alledge.errors import UsageError
-from alledge.output import emit, say
+from alledge.output import emit
+from alledge.quiet import quiet
 from alledge.runfolder import RECORD, REPORT, TrainingRecord
 
 data = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True,
@@ -16,7 +17,8 @@ data = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_arg
 
 def train(
     data: Annotated[Path, typer.Option(help="Folder with one sub-folder per class.")],
-    out: Annotated[Path, typer.Option(help="Run folder to write; new, empty, or an interrupted cross-validation.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write; new, empty, or an interrupted "
+                                      "cross-validation.")] = Path("run"),
     split: Annotated[Path | None, typer.Option(help="Split CSV; default DATA/split.csv if there is one.")] = None,
     folds: Annotated[str | None, typer.Option(help="Cross-validate over the folds of the split: group, family, "
                                               "block, or random (which leaks).")] = None,
@@ -38,18 +40,21 @@ def train(
 
     Example: alledge train --data smears --split split.csv --backbone mobilenetv2 --out runs/first
     """
-    from .fit import Options
-    from .fit import train as fit
-
-    options = Options(backbone, head, loss, weights, segment, epochs, batch, seed)
     dataset = read_dataset(data, split)
     _check_out(out, folds)
-    if folds:
+    with quiet() as person:
         from .crossval import cross_validate
+        from .fit import Options
+        from .fit import train as fit
 
-        summary = cross_validate(dataset, folds, out, options, say)
-    else:
-        summary = _summary(out, fit(dataset, out, options, say))
+        def log(line: str) -> None:
+            print(line, file=person)
+
+        options = Options(backbone, head, loss, weights, segment, epochs, batch, seed)
+        if folds:
+            summary = cross_validate(dataset, folds, out, options, log)
+        else:
+            summary = _summary(out, fit(dataset, out, options, log))
     _tell(summary, out, json)
 
 
@@ -68,9 +73,11 @@ def audit(
 
     Example: alledge data audit smears --split split.csv
     """
-    from .audit import audit as look
+    dataset = read_dataset(folder, split)
+    with quiet():
+        from .audit import audit as look
 
-    found = look(read_dataset(folder, split))
+        found = look(dataset)
     if json:
         emit(found)
     else:

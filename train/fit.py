@@ -59,6 +59,8 @@ class Options:
 
     def __post_init__(self) -> None:
         find(self.backbone)
+        if self.weights not in ("imagenet", "none") and not Path(self.weights).is_file():
+            raise UsageError(f"--weights {self.weights}: expected imagenet, none or a weights file, found no such file")
         for name, value, known in (("head", self.head, ("compact",)), ("loss", self.loss, ("focal", "crossentropy")),
                                    ("segment", self.segment, ("none", "paper", "stain"))):
             if value not in known:
@@ -108,10 +110,11 @@ def _fit(tiles: dict[str, Tiles], preprocessing: Preprocessing, options: Options
          log: Log) -> tuple[keras.Model, dict[str, list[float]]]:
     keras.utils.set_random_seed(options.seed)
     model = build_model(options.backbone, options.weights)
-    batches = Batches(tiles["train"], preprocessing, options.batch, options.seed)
+    row = find(options.backbone)
+    batches = Batches(tiles["train"], preprocessing, options.batch, options.seed, row.augmentation)
     alpha = _balance(tiles["train"].truth)
     loss = FocalLoss(alpha, gamma=2.0 if options.loss == "focal" else 0.0)
-    peak = find(options.backbone).learning_rate[options.weights == "none"]
+    peak = row.learning_rate[options.weights == "none"]
     trained = keras.Model(model.inputs, model.output["probs"])  # the embedding has no truth to be trained on
     trained.compile(keras.optimizers.Adam(_schedule(peak, len(batches) * options.epochs), clipnorm=1.0), loss,
                     metrics=["accuracy"])

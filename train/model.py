@@ -15,7 +15,6 @@ from .backbones import feature_map, find
 CHANNELS = 128  # width of the attention; the paper flattens 7 x 7 x 1280, twice what an Edge TPU can hold
 HEADS = 4
 EMBEDDING = 64
-DROPOUT = 0.3
 WEIGHT_DECAY = 1e-4  # L2, as the paper has on its hidden layers
 
 
@@ -25,12 +24,13 @@ def build_model(backbone: str, weights: str) -> keras.Model:
     Raises:
         UsageError, DataError: as `backbones.feature_map`.
     """
-    size = find(backbone).size
-    image = keras.Input((size, size, 3), name="image")
-    return keras.Model(image, compact_head(feature_map(backbone, image, weights)), name=f"{backbone}_compact")
+    row = find(backbone)
+    image = keras.Input((row.size, row.size, 3), name="image")
+    outputs = compact_head(feature_map(backbone, image, weights), row.dropout)
+    return keras.Model(image, outputs, name=f"{backbone}_compact")
 
 
-def compact_head(features: Any) -> dict[str, Any]:
+def compact_head(features: Any, dropout: float) -> dict[str, Any]:
     """The paper's head (section 5: MHSA on the feature map, hidden layer, dropout, L2, softmax), sized for a board.
 
     The map [n, h, w, c] is projected to 128 channels, its h * w positions attend to each other (4 heads of 32), and
@@ -43,9 +43,9 @@ def compact_head(features: Any) -> dict[str, Any]:
     attention = layers.MultiHeadAttention(HEADS, CHANNELS // HEADS, name="attention")(tokens, tokens)
     x = layers.Add(name="attention_residual")([tokens, attention])
     x = layers.GlobalAveragePooling1D(name="pool")(x)
-    x = layers.Dropout(DROPOUT, seed=1, name="pool_dropout")(x)
+    x = layers.Dropout(dropout, seed=1, name="pool_dropout")(x)
     embedding = layers.Dense(EMBEDDING, activation="relu", kernel_regularizer=regularizers.L2(WEIGHT_DECAY),
                              name="embedding")(x)
-    x = layers.Dropout(DROPOUT, seed=2, name="embedding_dropout")(embedding)
+    x = layers.Dropout(dropout, seed=2, name="embedding_dropout")(embedding)
     probs = layers.Dense(len(LABELS), activation="softmax", dtype="float32", name="probs")(x)
     return {"probs": probs, "embedding": embedding}

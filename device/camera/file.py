@@ -1,5 +1,6 @@
 """Images on disk as a camera: one file, or a folder and all below it in sorted order."""
 
+import os
 from pathlib import Path
 
 from alledge.errors import AlledgeError, CameraError
@@ -19,9 +20,9 @@ def create(rest: str) -> "FileCamera":
         CameraError: when there is nothing at that path, or no image below it.
     """
     path = path_of(rest)
-    if not rest or not path.exists():
+    if not rest or not os.path.exists(path):
         raise CameraError(f"camera file://{rest} cannot be opened: expected an image or a folder, found nothing there")
-    images = [path] if path.is_file() else _below(path)
+    images = [path] if os.path.isfile(path) else _below(path)
     if not images:
         raise CameraError(f"camera file://{rest} cannot be opened: the folder holds no image "
                           f"({', '.join(sorted(SUFFIXES))})")

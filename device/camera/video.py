@@ -1,5 +1,7 @@
 """A video file as a camera, frame by frame, through OpenCV."""
 
+import os
+
 import cv2
 import numpy as np
 
@@ -16,7 +18,7 @@ def create(rest: str) -> "VideoCamera":
         CameraError: when there is no such file or OpenCV cannot play it.
     """
     path = path_of(rest)
-    if not rest or not path.is_file():
+    if not rest or not os.path.isfile(path):
         raise CameraError(f"camera video://{rest} cannot be opened: expected a video file, found none there")
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():

@@ -1,9 +1,5 @@
 """TensorFlow Lite on the CPU: LiteRT, else the older tflite_runtime."""
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +15,7 @@ except ImportError as missing:
 
 from alledge.bundle import Bundle
 from alledge.errors import BundleRefused, EngineError
+from alledge.quiet import quiet
 
 from . import Output
 from ._tensors import pick, to_real, to_stored
@@ -43,7 +40,7 @@ class TfliteEngine:
     def __init__(self, bundle: Bundle, threads: int) -> None:
         self._manifest = bundle.manifest
         try:
-            with _hushed():
+            with quiet():
                 interpreter = Interpreter(model_content=bundle.model, num_threads=threads)
                 interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -69,20 +66,6 @@ class TfliteEngine:
     def close(self) -> None:
         """Free the interpreter."""
         self._interpreter = None
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep the library's own notes (written by C code) off stderr while it loads; its errors are exceptions too."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _index(details: list[dict[str, Any]], position: int) -> int:

@@ -4,6 +4,7 @@ Write-ahead log with synchronous=FULL, because NORMAL loses committed rows in a 
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -86,18 +87,31 @@ class SqliteSink:
 
 
 def read_results(path: Path) -> Iterator[Verdict]:
-    """Stored results in order of their sequence. The database is not touched.
+    """Stored results in order of their sequence. Nothing is written.
 
     Raises:
         SinkError: when there is none at that path, or it is not one of ours.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise SinkError(f"{path}: expected a results database written by `alledge run`, found none")
-    with _explained(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+    with _explained(path), closing(sqlite3.connect(_reading(path), uri=True)) as database:
+        database.execute("PRAGMA query_only=ON")
         if _version(database, path) == 0:
             return
         for row in database.execute(f"SELECT {', '.join(_COLUMNS)} FROM results ORDER BY sequence"):
             yield _verdict(dict(zip(_COLUMNS, row, strict=True)))
+
+
+def _reading(path: Path) -> str:
+    """The URI to read a database by, also from a card or folder that may not be written.
+
+    Where writing is allowed it is opened for writing and only read: a read-only connection would leave its -wal and
+    -shm files lying about. Elsewhere `immutable` spares SQLite making them, unless there are rows in them.
+    """
+    way = "mode=rw"
+    if not (os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)):
+        way = "mode=ro" if os.path.exists(f"{path}-wal") else "immutable=1"
+    return f"{path.absolute().as_uri()}?{way}"
 
 
 def _verdict(row: dict[str, Any]) -> Verdict:

@@ -14,7 +14,8 @@ from alledge.preprocess import Preprocessing
 
 def manifest(**changes):
     tensor = TensorSpec(name="image", shape=(1, 64, 64, 3), dtype="uint8", scale=1.0)
-    golden = Golden(image="goldens/0.png", mask="goldens/0_mask.png", tensor_sha256="0" * 64, probabilities=[1, 0, 0, 0])
+    golden = Golden(image="goldens/0.png", mask="goldens/0_mask.png", tensor_sha256="0" * 64,
+                    probabilities=[1, 0, 0, 0])
     return Manifest(**{
         "format": FORMAT, "target": "cpu", "engine": "tflite", "labels": list(LABELS),
         "preprocessing": Preprocessing(size=64), "calibration": Calibration(), "model": "model.tflite",

@@ -1,3 +1,4 @@
+import contextlib
 import struct
 import zlib
 
@@ -101,10 +102,8 @@ def test_random_damage_never_escapes_as_another_error(rgb):
     for _ in range(300):
         data = whole.copy()
         data[random.integers(0, len(data), 6)] = random.integers(0, 256, 6)
-        try:
+        with contextlib.suppress(ImageError):
             assert decode_image(data.tobytes(), "x").shape[2] == 3
-        except ImageError:
-            pass
 
 
 def test_an_unwritable_place_is_named_and_leaves_nothing(tmp_path):

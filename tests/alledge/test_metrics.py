@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn import metrics as theirs
 
 from alledge.calibration import Calibration, answered, apply_temperature, fit_calibration, fit_gate

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from alledge.device.engine import open_engine
 
 from alledge.bundle import Bundle, write_bundle
 from alledge.calibration import Calibration
+from alledge.device.engine import open_engine
 from alledge.images import encode_png
 from alledge.labels import LABELS
 from alledge.manifest import FORMAT, Golden, Manifest, TensorSpec

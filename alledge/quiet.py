@@ -11,12 +11,12 @@ _STDOUT, _STDERR = 1, 2
 
 
 @contextmanager
-def quiet(debug: bool = False) -> Iterator[TextIO]:
+def quiet() -> Iterator[TextIO]:
     """Silence file descriptors 1 and 2, where native libraries write, and yield the stderr that still reaches a person.
 
-    Python's own warnings are silenced with them: they are about other people's code. With `debug` nothing is.
+    Python's own warnings are silenced with them: they are about other people's code. With `--debug` nothing is.
     """
-    if debug:
+    if "--debug" in sys.orig_argv:
         yield sys.stderr
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

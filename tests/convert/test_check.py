@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from alledge.convert.check import compare, demand, doubts, gates, paired_interval
+from alledge.convert.trained import Outputs
+from alledge.errors import GateNotMet
+
+
+def outputs(classes):
+    return Outputs(np.eye(4, dtype=np.float32)[classes], np.zeros((len(classes), 2), np.float32))
+
+
+def changed(n, wrong):
+    """n tiles, all right in float; the first `wrong` of them another class after conversion."""
+    truth = np.zeros(n, int)
+    after = truth.copy()
+    after[:wrong] = 1
+    return {"kernels": compare(outputs(truth), outputs(after), truth)}
+
+
+@pytest.mark.parametrize(("n", "wrong", "passes"), [(500, 0, True), (500, 5, True), (500, 6, False), (40, 1, True),
+                                                    (40, 2, False), (200, 2, True), (200, 3, False)])
+def test_the_gate_allows_one_point_and_never_less_than_one_tile(n, wrong, passes):
+    comparisons = changed(n, wrong)
+    found = gates(comparisons)
+    assert found["accuracy_drop"]["passed"] is passes
+    if passes:
+        demand(found, comparisons)
+    else:
+        with pytest.raises(GateNotMet, match="--allow-drop") as caught:
+            demand(found, comparisons)
+        assert caught.value.exit_code == 6
+
+
+def test_disagreement_fails_even_when_accuracy_does_not():
+    truth = np.zeros(400, int)
+    before, after = truth.copy(), truth.copy()
+    before[:9], after[9:18] = 1, 1
+    found = gates({"kernels": compare(outputs(before), outputs(after), truth)})
+    assert found["accuracy_drop"]["passed"]
+    assert not found["agreement"]["passed"]
+
+
+def test_one_bad_kernel_set_is_enough_to_fail():
+    assert not gates({**changed(400, 0), "other": changed(400, 40)["kernels"]})["agreement"]["passed"]
+
+
+def test_paired_interval_follows_bonett_and_price():
+    low, high = paired_interval(0, 0, 100)
+    assert low == pytest.approx(-high)
+    low, high = paired_interval(lost=10, gained=2, n=100)  # p = 11/102, 3/102: -8/102 -/+ 1.96 sqrt(.1311/102)
+    assert (low, high) == pytest.approx((-0.14870, -0.00817), abs=2e-5)
+
+
+def test_few_tiles_are_confessed():
+    assert "judged on 40 tiles" in doubts(changed(40, 0)["kernels"])[0]
+    assert not doubts(changed(200, 0)["kernels"])

@@ -1,0 +1,126 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from alledge.convert.cli import convert
+from alledge.errors import AlledgeError, DataError, GateNotMet, UsageError
+from alledge.runfolder import CALIBRATION_TILES, HELD_OUT_TILES, MODEL, RECORD, Tiles, read_tiles, write_tiles
+
+from .conftest import convert_quietly
+
+
+def test_stdout_is_one_json_document_and_the_report_stands_beside_the_bundle(trained_run, tmp_path):
+    out = tmp_path / "model.alledge"
+    done = subprocess.run([sys.executable, "-m", "alledge", "convert", trained_run, "--target", "tflite", "--out", out,
+                           "--json"], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["bundle"], document["bytes"]) == (str(out), out.stat().st_size)
+    assert all(line.endswith("...") for line in done.stderr.splitlines()), done.stderr
+    page = (tmp_path / "model.html").read_text()
+    assert "RESEARCH USE ONLY" in page
+    assert "CONV_2D" in page
+
+
+def test_without_a_run_the_sentence_says_what_to_name():
+    with pytest.raises(UsageError, match="name the run folder"):
+        convert(target="cpu")
+
+
+def _no_record(run):
+    (run / RECORD).unlink()
+
+
+def _damaged_record(run):
+    (run / RECORD).write_text('{"format": 1, "run_id"')
+
+
+def _no_tiles(run):
+    (run / CALIBRATION_TILES).unlink()
+
+
+def _damaged_tiles(run):
+    (run / HELD_OUT_TILES).write_bytes(b"PK" + bytes(100))
+
+
+def _tiles_of_another_size(run):
+    write_tiles(run, HELD_OUT_TILES, Tiles(pixels=np.zeros((4, 32, 32, 3), np.uint8), truth=np.arange(4)))
+
+
+def _no_model(run):
+    (run / MODEL).unlink()
+
+
+def _damaged_model(run):
+    (run / MODEL).write_bytes((run / MODEL).read_bytes()[:5000])
+
+
+def _foreign_model(run):
+    import keras
+
+    image = keras.Input((64, 64, 3))
+    keras.Model(image, keras.layers.Dense(4)(keras.layers.GlobalAveragePooling2D()(image))).save(run / MODEL)
+
+
+@pytest.mark.parametrize(("damage", "kind", "words"), [
+    (_no_record, UsageError, "expected a run folder"),
+    (_damaged_record, DataError, "not a training record"),
+    (_no_tiles, DataError, "calibration_tiles.npz: expected tiles"),
+    (_damaged_tiles, DataError, "held_out_tiles.npz: expected tiles"),
+    (_tiles_of_another_size, DataError, r"expected uint8 \[n, 64, 64, 3\]"),
+    (_no_model, DataError, "expected a Keras model"),
+    (_damaged_model, DataError, "expected a Keras model"),
+    (_foreign_model, DataError, "outputs probs and embedding"),
+])
+def test_a_run_that_is_not_whole_is_one_sentence_and_no_bundle(run_copy, damage, kind, words):
+    damage(run_copy)
+    with pytest.raises(kind, match=words) as caught:
+        convert(target="cpu", run=run_copy)
+    assert "\n" not in str(caught.value)
+    assert not list(run_copy.glob("*.alledge"))
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(trained_run, tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file" / "model.alledge", tmp_path):
+        with pytest.raises(UsageError, match="--out"):
+            convert(target="cpu", run=trained_run, out=out)
+
+
+def _misleading_ranges(run):
+    """Training tiles so black that the activation ranges taken from them clip every real tile."""
+    tiles = read_tiles(run, CALIBRATION_TILES)
+    write_tiles(run, CALIBRATION_TILES, Tiles(pixels=np.zeros_like(tiles.pixels), truth=tiles.truth))
+
+
+def test_a_model_that_lost_too_much_is_refused_unless_accepted_on_record(run_copy, tmp_path):
+    _misleading_ranges(run_copy)
+    out = tmp_path / "model.alledge"
+    with pytest.raises(GateNotMet, match="held-out tiles"):
+        convert(target="cpu", run=run_copy, out=out)
+    assert not out.exists()
+    done = convert_quietly(run_copy, "cpu", out, allow_drop=True)
+    assert done.bundle.manifest.metrics["allow_drop"] is True
+    assert any("--allow-drop" in line for line in done.bundle.manifest.metrics["warnings"])
+
+
+def test_an_interrupted_conversion_leaves_no_bundle(trained_run, tmp_path):
+    out = tmp_path / "model.alledge"
+    command = [sys.executable, "-m", "alledge", "convert", trained_run, "--target", "cpu", "--out", out]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    process.stderr.readline()  # "reading the run ...": the work has begun
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_errors_keep_their_exit_codes():
+    assert (UsageError.exit_code, DataError.exit_code, GateNotMet.exit_code, AlledgeError.exit_code) == (2, 1, 6, 1)

@@ -1,0 +1,159 @@
+"""One suite over every back end of each kind: what a Protocol promises, all that implement it must keep."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from alledge import backends
+from alledge.bundle import Bundle
+from alledge.device.camera import EXAMPLES, Camera, open_camera
+from alledge.device.display import Display, open_display
+from alledge.device.engine import open_engine
+from alledge.device.screen import screen
+from alledge.device.sink import open_sink
+from alledge.device.words import words
+from alledge.errors import BackendMissing, SinkError, UsageError
+from alledge.images import write_png
+from alledge.synthetic import draw_field
+from alledge.verdict import Verdict
+
+VERDICT = Verdict("pre_b", 0.9, {"benign": 0.05, "early_pre_b": 0.03, "pre_b": 0.9, "pro_b": 0.02}, ("a reason",),
+                  {"focus": 12.5}, 0.1, {"total": 3.5}, 0, "2026-01-02T03:04:05.678+00:00", "tflite", "0" * 16, "f.png")
+
+
+def load(kind: str, name: str) -> Any:
+    try:
+        return backends.load(kind, name)
+    except BackendMissing as error:
+        pytest.skip(str(error))
+
+
+def test_every_kind_has_its_back_ends() -> None:
+    assert {kind: backends.names(kind) for kind in ("camera", "engine", "display", "sink")} == {
+        "camera": ["file", "synthetic", "video"], "engine": ["onnx", "tflite"], "display": ["png", "terminal"],
+        "sink": ["jsonl", "sqlite"]}
+    assert list(EXAMPLES) == ["file", "video", "synthetic"]
+
+
+@pytest.fixture
+def camera_uri(tmp_path: Path) -> Callable[[str], str]:
+    """A URI of each camera that gives 2 fields or more."""
+    def make(name: str) -> str:
+        fields = [draw_field("pre_b", seed, 96).rgb for seed in (1, 2)]
+        if name == "file":
+            for i, rgb in enumerate(fields):
+                write_png(tmp_path / "pre_b" / f"{i}.png", rgb)
+            return f"file://{tmp_path}"
+        if name == "video":
+            film = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (96, 96))
+            for rgb in fields:
+                film.write(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+            film.release()
+            return f"video://{tmp_path / 'film.avi'}"
+        return "synthetic://?seed=1&class=pre_b&size=96"
+    return make
+
+
+@pytest.mark.parametrize("name", backends.names("camera"))
+def test_camera(name: str, camera_uri: Callable[[str], str]) -> None:
+    load("camera", name)
+    camera: Camera
+    with closing(open_camera(camera_uri(name))) as camera:
+        first, second = camera.read(), camera.read()
+        assert first is not None
+        assert second is not None
+        assert (first.rgb.dtype, first.rgb.shape) == (np.uint8, (96, 96, 3))
+        assert (first.sequence, second.sequence) == (1, 2)
+        assert not np.array_equal(first.rgb, second.rgb)
+        assert first.taken_at.endswith("+00:00")
+        assert first.metadata["source"] != second.metadata["source"]
+        wanted = draw_field("pre_b", 1, 96).rgb  # red and blue must not be swapped anywhere
+        assert np.abs(first.rgb.mean((0, 1)) - wanted.mean((0, 1))).max() < 3
+        assert name == "synthetic" or camera.read() is None
+
+
+@pytest.fixture
+def engine_bundle(request: pytest.FixtureRequest) -> Callable[[str], Bundle]:
+    return lambda name: request.getfixturevalue(f"{name}_bundle")
+
+
+@pytest.mark.parametrize("name", backends.names("engine"))
+def test_engine(name: str, engine_bundle: Callable[[str], Bundle]) -> None:
+    load("engine", name)
+    bundle = engine_bundle(name)
+    tensor = np.random.default_rng(0).uniform(-1, 1, (64, 64, 3)).astype(np.float32)
+    with closing(open_engine(bundle, name, threads=2)) as engine:
+        assert engine.name == name
+        first, other, again = engine.infer(tensor), engine.infer(-tensor + 0.5), engine.infer(tensor)
+    assert (first.probs.dtype, first.probs.shape) == (np.float32, (4,))
+    assert first.embedding.shape == (bundle.manifest.embedding.shape[-1],)
+    np.testing.assert_array_equal(first.probs, again.probs)
+    assert not np.array_equal(first.embedding, other.embedding)
+
+
+@pytest.mark.parametrize("name", backends.names("display"))
+def test_display(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                 capsys: pytest.CaptureFixture[str]) -> None:
+    load("display", name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    display: Display
+    with closing(open_display(name)) as display:
+        assert display.mode in ("1", "RGB", "text")
+        for _ in range(2):
+            picture = None if display.mode == "text" else screen(VERDICT, display.size)
+            display.show(picture, words(VERDICT))
+    shown = capsys.readouterr().out
+    assert ("Pre-B" in shown) == (display.mode == "text")
+    with pytest.raises(UsageError, match="option colour is unknown, expected"):
+        open_display(name, {"colour": "red"})
+
+
+@pytest.fixture
+def stored() -> Callable[[str, Path], list[dict[str, Any]]]:
+    import json
+
+    from alledge.device.sink.sqlite import read_results
+
+    def read(name: str, path: Path) -> list[dict[str, Any]]:
+        if name == "sqlite":
+            return [row.to_json() for row in read_results(path)]
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    return read
+
+
+@pytest.fixture(params=backends.names("sink"))
+def sink_name(request: pytest.FixtureRequest) -> str:
+    load("sink", request.param)
+    return str(request.param)
+
+
+def test_sink_keeps_everything_and_goes_on_counting(sink_name: str, tmp_path: Path, stored: Any) -> None:
+    path = tmp_path / "deep" / "results"
+    for wanted in (1, 2):  # opened twice: the number must not start again
+        with closing(open_sink(sink_name, path)) as sink:
+            assert sink.write(VERDICT).sequence == wanted
+            assert len(stored(sink_name, path)) == wanted  # on disk before it is acknowledged
+    rows = stored(sink_name, path)
+    assert [row.pop("sequence") for row in rows] == [1, 2]
+    plain = VERDICT.to_json()
+    del plain["sequence"]
+    assert rows == [plain, plain]
+
+
+def test_sink_keeps_a_number_it_is_given(sink_name: str, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    with closing(open_sink(sink_name, tmp_path / "results")) as sink:
+        assert sink.write(replace(VERDICT, sequence=41)).sequence == 41
+        assert sink.write(VERDICT).sequence == 42
+
+
+@pytest.mark.parametrize("path", ["/proc/alledge/results", "/dev/full", "/dev/null/results"])
+def test_sink_that_cannot_keep_says_so(sink_name: str, path: str) -> None:
+    with pytest.raises(SinkError, match=path), closing(open_sink(sink_name, Path(path))) as sink:
+        sink.write(VERDICT)

@@ -1,0 +1,144 @@
+"""`inspect`, `bench`, `doctor` and `results` through the command line."""
+
+import csv
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alledge.bundle import Bundle
+from alledge.device.predict import predict_bundle
+from alledge.errors import ImageError
+from alledge.images import write_png
+from alledge.synthetic import draw_field
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_inspect(alledge: Cli, tflite_bundle: Bundle) -> None:
+    document = json.loads(alledge("inspect", tflite_bundle.path, "--json").stdout)
+    assert (document["id"], document["verified"], document["bytes"]) == (tflite_bundle.id, True, tflite_bundle.size)
+    assert document["input"]["dtype"] == "uint8"
+    assert [m["name"] for m in document["members"]] == [m.name for m in tflite_bundle.manifest.members]
+    text = alledge("inspect", tflite_bundle.path).stdout
+    assert "  accuracy" in text
+    assert tflite_bundle.id in text
+
+
+def test_inspect_refuses_an_altered_bundle(alledge: Cli, onnx_bundle: Bundle, tmp_path: Path) -> None:
+    content = bytearray(onnx_bundle.path.read_bytes())
+    content[content.index(b"IDAT") + 60] ^= 1
+    (tmp_path / "altered.alledge").write_bytes(content)
+    done = alledge("inspect", tmp_path / "altered.alledge")
+    assert done.returncode == 5
+    assert done.stderr.count("\n") == 1
+
+
+def test_bench(alledge: Cli, tflite_bundle: Bundle, tmp_path: Path) -> None:
+    table = tmp_path / "deep" / "board.csv"
+    done = alledge("bench", tflite_bundle.path, "--frames", 12, "--csv", table, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert set(report["stages"]) == {"capture", "segment", "infer", "display", "log", "total"}
+    for figures in report["stages"].values():
+        assert figures["n"] == 12
+        assert 0 < figures["p50"] <= figures["p90"] <= figures["p95"] <= figures["p99"] <= figures["max"]
+    assert report["throughput_fps"] > 1
+    assert report["rss_mib"] > 20
+    assert report["cold_ms"] > report["stages"]["infer"]["p50"]
+    assert report["machine"]["cores"] >= 1
+    again = alledge("bench", tflite_bundle.path, "--frames", 3, "--csv", table)
+    assert "p99" in again.stdout
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["n"] for row in rows] == ["12", "3"]
+    assert float(rows[0]["total_p50_ms"]) == pytest.approx(report["stages"]["total"]["p50"], abs=1e-3)
+    (tmp_path / "other.csv").write_text("name,song\n")
+    refused = alledge("bench", tflite_bundle.path, "--frames", 1, "--csv", tmp_path / "other.csv")
+    assert refused.returncode == 2
+    assert (tmp_path / "other.csv").read_text() == "name,song\n"
+
+
+def test_doctor(alledge: Cli, onnx_bundle: Bundle, tmp_path: Path, bundle_of: Any, onnx_of: Any) -> None:
+    done = alledge("doctor", onnx_bundle.path, "--json", env={"XDG_STATE_HOME": str(tmp_path / "new")})
+    assert done.returncode == 0, done.stderr
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert {"python", "libraries", "engine onnx", "camera file", "display png", "sink sqlite", "clock"} <= set(checks)
+    assert checks[f"goldens of {onnx_bundle.path}"]["found"] == "1 reproduced on onnx"
+    assert not (tmp_path / "new").exists()
+    liar = bundle_of(tmp_path / "liar.alledge", onnx_of(), probabilities=[0.25] * 4)
+    bad = alledge("doctor", liar.path)
+    assert bad.returncode == 1
+    assert "probabilities differ" in bad.stdout
+    assert bad.stderr.startswith("error: this machine is not ready")
+
+
+def test_doctor_names_the_command_that_mends_an_absence(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from alledge.config import DeviceConfig
+    from alledge.device.doctor import examine, table
+    from alledge.device.engine import onnx
+
+    assert onnx.OnnxEngine.name == "onnx"
+    monkeypatch.delitem(sys.modules, "alledge.device.engine.onnx")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # what an import of an absent library looks like
+    checks = {check.name: check for check in examine(DeviceConfig())}
+    assert not checks["engine onnx"].ok
+    assert checks["engine onnx"].fix == "pip install 'alledge[onnx]'"
+    assert any("-> pip install 'alledge[onnx]'" in line for line in table(list(checks.values())))
+    assert checks["an engine"].ok
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory, onnx_bundle: Bundle, alledge: Cli) -> Path:
+    path = tmp_path_factory.mktemp("results") / "r.db"
+    done = alledge("run", onnx_bundle.path, "--camera", "synthetic://?size=96", "--frames", 3, "--results", path)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def test_results_list_and_show(alledge: Cli, database: Path) -> None:
+    rows = json.loads(alledge("results", "list", "--results", database, "--json").stdout)["results"]
+    assert [row["sequence"] for row in rows] == [1, 2, 3]
+    last = json.loads(alledge("results", "list", "--results", database, "--last", 1, "--json").stdout)["results"]
+    assert last == rows[2:]
+    assert json.loads(alledge("results", "show", 2, "--results", database, "--json").stdout) == rows[1]
+    none = alledge("results", "list", "--results", database, "--verdict", "inconclusive", "--json")
+    assert json.loads(none.stdout) == {"results": []}
+    assert alledge("results", "list", "--results", database, "--verdict", "sick").returncode == 2
+    missing = alledge("results", "show", 9, "--results", database)
+    assert missing.returncode == 2
+    assert "holds no result 9" in missing.stderr
+
+
+def test_results_export(alledge: Cli, database: Path, tmp_path: Path) -> None:
+    for suffix in ("csv", "json"):
+        done = alledge("results", "export", tmp_path / f"out.{suffix}", "--results", database, "--json")
+        assert json.loads(done.stdout)["results"] == 3
+    with (tmp_path / "out.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    exported = json.loads((tmp_path / "out.json").read_text())
+    assert [int(row["sequence"]) for row in rows] == [r["sequence"] for r in exported["results"]] == [1, 2, 3]
+    assert float(rows[0]["p_pre_b"]) == pytest.approx(exported["results"][0]["probabilities"]["pre_b"])
+    assert {row["notice"] for row in rows} == {exported["notice"]} == {"RESEARCH USE ONLY"}
+    assert alledge("results", "export", tmp_path / "out.html", "--results", database).returncode == 2
+
+
+def test_predict_bundle_answers_as_a_device_would(onnx_bundle: Bundle, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for i, path in enumerate(paths[:2]):
+        write_png(path, draw_field("pre_b", i, 96).rgb)
+    write_png(paths[2], np.full((96, 96, 3), 225, np.uint8))
+    probs, answered, judge = predict_bundle(onnx_bundle.path, paths)
+    assert probs.shape == (3, 4)
+    assert answered.tolist() == [True, True, False]
+    assert judge == {"id": onnx_bundle.id, "target": "onnx", "engine": "onnx"}
+    np.testing.assert_allclose(probs.sum(1), 1)
+    paths[1].write_bytes(b"broken")
+    with pytest.raises(ImageError, match="does not decode"):
+        predict_bundle(onnx_bundle.path, paths)

@@ -1,0 +1,123 @@
+"""Engines: which one runs what, integers in and out, and that no nonsense gets past them."""
+
+import os
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alledge.bundle import Bundle
+from alledge.device.engine import open_engine
+from alledge.device.engine._tensors import pick, to_real, to_stored
+from alledge.errors import BackendMissing, BundleRefused, EngineError, UsageError
+from alledge.manifest import TensorSpec
+
+
+@pytest.mark.parametrize(("dtype", "zero"), [("uint8", 128), ("int8", 0)])
+def test_integers_round_clip_and_come_back(dtype: Any, zero: int) -> None:
+    spec = TensorSpec(name="x", shape=(1, 5), dtype=dtype, scale=1 / 127.5, zero_point=zero)
+    real = np.array([-9.0, -0.5, 0.0, 0.5, 9.0], np.float32)
+    stored = to_stored(real, spec)
+    assert (stored.dtype.name, stored.shape) == (dtype, (1, 5))
+    limits = np.iinfo(dtype)
+    assert stored[0, 0] == limits.min
+    assert stored[0, -1] == limits.max
+    np.testing.assert_allclose(to_real(stored, spec)[1:4], real[1:4], atol=0.51 / 127.5)
+
+
+def test_tensors_are_found_by_name_then_by_shape_and_never_guessed() -> None:
+    spec = TensorSpec(name="probs", shape=(1, 4), dtype="float32")
+    assert pick(spec, [("other", (1, 4), "float32"), ("probs", (1, 4), "float32")]) == 1
+    assert pick(spec, [("a", (1, 8), "float32"), ("b", (1, 4), "float32")]) == 1
+    for found in ([("a", (1, 4), "float32"), ("b", (1, 4), "float32")], [("probs", (1, 4), "uint8")]):
+        with pytest.raises(BundleRefused, match="disagree"):
+            pick(spec, found)
+
+
+def test_int8_runs_as_the_interpreter_itself_says(tflite_bundle: Bundle) -> None:
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(model_content=tflite_bundle.model)
+    interpreter.allocate_tensors()
+    pixels = np.random.default_rng(1).integers(0, 256, (64, 64, 3)).astype(np.float32)
+    tensor = pixels / np.float32(127.5) - np.float32(1)
+    details = interpreter.get_input_details()[0]
+    scale, zero = details["quantization"]
+    interpreter.set_tensor(details["index"], np.clip(np.round(tensor[None] / scale + zero), 0, 255).astype(np.uint8))
+    interpreter.invoke()
+    wanted = {d["name"]: (interpreter.get_tensor(d["index"])[0].astype(float) - d["quantization"][1])
+              * d["quantization"][0] for d in interpreter.get_output_details()}
+    with closing(open_engine(tflite_bundle)) as engine:
+        answer = engine.infer(tensor)
+    np.testing.assert_allclose(answer.probs, wanted[tflite_bundle.manifest.probs.name], atol=1e-6)
+    np.testing.assert_allclose(answer.embedding, wanted[tflite_bundle.manifest.embedding.name], atol=1e-6)
+
+
+def test_nan_is_named_and_refused(tmp_path: Path, bundle_of: Any, onnx_of: Any) -> None:
+    bundle = bundle_of(tmp_path / "b.alledge", onnx_of(nan_below=0.0), probabilities=[0.25] * 4)
+    with closing(open_engine(bundle)) as engine:
+        assert engine.infer(np.full((64, 64, 3), 0.5, np.float32)).probs.sum() == pytest.approx(1, abs=1e-5)
+        with pytest.raises(EngineError, match=r"sum to 1, received \[nan, nan, nan, nan\]"):
+            engine.infer(np.full((64, 64, 3), -0.5, np.float32))
+        with pytest.raises(EngineError, match="received 8 numbers, 8 of them not finite"):
+            engine.infer(np.full((64, 64, 3), np.nan, np.float32))
+
+
+@pytest.mark.parametrize(("engine", "name", "error", "said"), [
+    ("onnx", "tflite", UsageError, "cannot run a onnx bundle"),
+    ("onnx", "tensorflow", UsageError, "is unknown"),
+    ("onnx", "tensorrt", BackendMissing, "also runs with --engine onnx"),
+    ("tensorrt", None, BackendMissing, "also runs with --engine onnx"),
+])
+def test_wrong_or_absent_engines(tmp_path: Path, bundle_of: Any, onnx_of: Any, engine: str, name: str | None,
+                                 error: type[Exception], said: str) -> None:
+    bundle = bundle_of(tmp_path / "b.alledge", onnx_of(), engine, probabilities=[0.25] * 4)
+    with pytest.raises(error, match=said):
+        open_engine(bundle, name)
+
+
+def test_coral_bundles(tmp_path: Path, bundle_of: Any, tflite_model: bytes) -> None:
+    plain = bundle_of(tmp_path / "a.alledge", tflite_model, "coral", target="coral", compiled=False,
+                      probabilities=[0.25] * 4)
+    with pytest.raises(BackendMissing, match="also runs with --engine tflite"):
+        open_engine(plain)
+    with closing(open_engine(plain, "tflite")) as engine:
+        assert engine.infer(np.zeros((64, 64, 3), np.float32)).probs.shape == (4,)
+    compiled = bundle_of(tmp_path / "b.alledge", tflite_model, "coral", target="coral", compiled=True,
+                         probabilities=[0.25] * 4)
+    with pytest.raises(BundleRefused, match="engine coral only"):
+        open_engine(compiled, "tflite")
+
+
+@pytest.mark.parametrize("engine", ["onnx", "tflite"])
+def test_a_model_that_is_none_is_refused(tmp_path: Path, bundle_of: Any, tflite_model: bytes, engine: str) -> None:
+    specs = {} if engine == "onnx" else {"input": TensorSpec(name="i", shape=(1, 64, 64, 3), dtype="float32")}
+    good = bundle_of(tmp_path / "a.alledge", tflite_model, "tflite")
+    broken = Bundle(good.path, good.manifest.model_copy(update={"engine": engine, **specs}),
+                    {good.manifest.model: b"not a model at all"})
+    with pytest.raises(BundleRefused, match="does not load"):
+        open_engine(broken)
+
+
+def test_a_manifest_that_contradicts_its_preprocessing_is_refused(tmp_path: Path, bundle_of: Any,
+                                                                 onnx_of: Any) -> None:
+    wrong = TensorSpec(name="image", shape=(1, 3, 64, 64), dtype="float32")
+    bundle = bundle_of(tmp_path / "b.alledge", onnx_of(), probabilities=[0.25] * 4, input=wrong)
+    with pytest.raises(BundleRefused, match=r"of shape \[1, 64, 64, 3\]"):
+        open_engine(bundle)
+
+
+def test_threads_are_bounded(onnx_bundle: Bundle) -> None:
+    with pytest.raises(UsageError, match="1 to 64"):
+        open_engine(onnx_bundle, threads=0)
+
+
+def test_onnx_runtime_tells_nobody_anything(onnx_bundle: Bundle, tmp_path: Path) -> None:
+    program = ("import sys; from alledge.bundle import Bundle; from alledge.device.engine import open_engine; "
+               "open_engine(Bundle.open(sys.argv[1])).close()")
+    clean = {k: v for k, v in os.environ.items() if k not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    subprocess.run([sys.executable, "-c", program, onnx_bundle.path], check=True,
+                   env={**clean, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)})
+    assert list(tmp_path.rglob("*")) == []  # its telemetry leaves a device id and a queue of reports there

@@ -1,0 +1,124 @@
+"""The pure part: quality, decision, and the front door `Pipeline(bundle, engine)(rgb)`."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import alledge
+from alledge.bundle import Bundle
+from alledge.calibration import Calibration, DomainGate
+from alledge.device.decide import decide
+from alledge.device.engine import Output, open_engine
+from alledge.device.pipeline import Pipeline
+from alledge.device.quality import complaints, measure
+from alledge.device.selftest import replay
+from alledge.errors import BundleRefused, UsageError
+from alledge.labels import LABELS
+from alledge.synthetic import draw_field
+
+
+def output(*probs: float, at: float = 0.0) -> Output:
+    return Output(np.array(probs, np.float32), np.full(2, at, np.float32))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_clean_fields_are_not_complained_about(seed: int) -> None:
+    field = draw_field(LABELS[seed % 4], seed, 224)
+    assert complaints(measure(field.rgb)) == ()
+
+
+@pytest.mark.parametrize(("spoil", "said"), [
+    (lambda rgb: cv2.GaussianBlur(rgb, (0, 0), 5), "out of focus"),
+    (lambda rgb: (rgb * 0.3).astype(np.uint8), "too dark"),
+    (lambda rgb: np.where(np.arange(224)[:, None, None] < 100, 0, rgb).astype(np.uint8), "is black"),
+    (lambda rgb: np.clip(rgb.astype(int) + 90, 0, 255).astype(np.uint8), "overexposed"),
+])
+def test_a_spoiled_field_is_complained_about(spoil: Callable[[Any], Any], said: str) -> None:
+    found = complaints(measure(spoil(draw_field("pre_b", 3, 224).rgb)))
+    assert said in " ".join(found)
+
+
+def test_quality_figures_of_a_known_picture() -> None:
+    tile = np.zeros((64, 64, 3), np.uint8)
+    tile[:16] = 255
+    figures = measure(tile)
+    assert figures["black"] == pytest.approx(0.75)
+    assert figures["saturated"] == pytest.approx(0.25)
+    assert figures["level"] == pytest.approx(255 / 4)
+
+
+def test_a_confident_field_gets_its_class() -> None:
+    verdict = decide(output(0.02, 0.03, 0.9, 0.05), Calibration(abstain_below=0.6))
+    assert (verdict.verdict, verdict.reasons) == ("pre_b", ())
+    assert verdict.confidence == pytest.approx(0.9, abs=1e-6)
+
+
+def test_temperature_softens_before_the_threshold_is_applied() -> None:
+    verdict = decide(output(0.02, 0.03, 0.9, 0.05), Calibration(temperature=4.0, abstain_below=0.6))
+    assert verdict.verdict == "inconclusive"
+    assert "not sure enough" in verdict.reasons[0]
+    assert 0.25 < verdict.confidence < 0.6
+
+
+@pytest.mark.parametrize(("at", "conclusive"), [(0.0, True), (0.7, True), (0.8, False)])
+def test_the_domain_gate_refuses_what_is_far(at: float, conclusive: bool) -> None:
+    gate = DomainGate(means=[[0.0, 0.0]], whiten=[[1.0, 0.0], [0.0, 1.0]], threshold=1.0)
+    verdict = decide(output(0.9, 0.05, 0.03, 0.02, at=at), Calibration(gate=gate))
+    assert verdict.conclusive == conclusive
+    assert conclusive or "not like the smears" in verdict.reasons[0]
+
+
+def test_every_doubt_is_a_reason_and_the_probabilities_stay() -> None:
+    verdict = decide(output(0.97, 0.01, 0.01, 0.01), Calibration(), ["hardly any nucleus: 0.10% of the field"])
+    assert verdict.verdict == "inconclusive"
+    assert verdict.reasons == ("hardly any nucleus: 0.10% of the field",)
+    assert verdict.probabilities["benign"] > 0.9
+
+
+def test_front_door(onnx_bundle: Bundle) -> None:
+    with closing(open_engine(onnx_bundle)) as engine:
+        pipeline = alledge.Pipeline(onnx_bundle, engine)
+        verdict = pipeline(draw_field("pre_b", 3, 128).rgb)
+        again = pipeline(draw_field("pre_b", 3, 128).rgb)
+        with pytest.raises(UsageError, match="uint8"):
+            pipeline(np.zeros((64, 64), np.uint8))
+    assert verdict == again
+    assert verdict.conclusive
+    assert sum(verdict.probabilities.values()) == pytest.approx(1)
+    assert (verdict.engine, verdict.bundle_id) == ("onnx", onnx_bundle.id)
+    assert 0 < verdict.coverage < 1
+    assert verdict.timings_ms == {}
+
+
+def test_an_empty_field_is_inconclusive(onnx_bundle: Bundle) -> None:
+    with closing(open_engine(onnx_bundle)) as engine:
+        verdict = Pipeline(onnx_bundle, engine)(np.full((128, 128, 3), 225, np.uint8))
+    assert not verdict.conclusive
+    assert any("no stained cell" in reason for reason in verdict.reasons)
+
+
+def test_a_gate_that_does_not_fit_is_refused(tmp_path: Path, bundle_of: Any, onnx_of: Any) -> None:
+    gate = DomainGate(means=[[0.0, 0.0]], whiten=[[1.0, 0.0], [0.0, 1.0]], threshold=1.0)
+    bundle = bundle_of(tmp_path / "b.alledge", onnx_of(), calibration=Calibration(gate=gate))
+    with closing(open_engine(bundle)) as engine, pytest.raises(BundleRefused, match="domain gate does not fit"):
+        Pipeline(bundle, engine)
+
+
+def test_goldens_hold_and_a_wrong_claim_is_found(tmp_path: Path, bundle_of: Any, onnx_of: Any,
+                                                 onnx_bundle: Bundle) -> None:
+    with closing(open_engine(onnx_bundle)) as engine:
+        assert replay(onnx_bundle, engine) == []
+        liar = bundle_of(tmp_path / "b.alledge", onnx_of(), probabilities=[0.25] * 4)
+        assert "probabilities differ" in replay(liar, engine)[0]
+        golden = onnx_bundle.manifest.goldens[0].model_copy(update={"tensor_sha256": "0" * 64})
+        other = bundle_of(tmp_path / "c.alledge", onnx_of(), probabilities=golden.probabilities)
+        changed = other.manifest.model_copy(update={"goldens": [golden]})
+        assert "tensor differs" in replay(Bundle(other.path, changed, other._members), engine)[0]
+        swapped = golden.model_copy(update={"mask": golden.image})
+        changed = other.manifest.model_copy(update={"goldens": [swapped]})
+        assert "mask differs" in replay(Bundle(other.path, changed, other._members), engine)[0]

@@ -1,0 +1,97 @@
+"""Screens against golden PNGs, and that nothing runs off the glass."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from alledge.device.lettering import write, write_wrapped
+from alledge.device.screen import LARGE, SIZES, SMALL, fault_screen, screen
+from alledge.device.words import percent, words
+from alledge.errors import UsageError
+from alledge.labels import INCONCLUSIVE, LABELS, TITLES
+from alledge.verdict import RESEARCH_USE_ONLY, Verdict
+
+spec = importlib.util.spec_from_file_location("screens", Path(__file__).with_name("screens.py"))
+assert spec is not None
+assert spec.loader is not None
+screens = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(screens)
+DRAWN = screens.draw_all()
+LONG = "a sentence that goes on and on " * 12 + "/with/a/path/" + "x" * 200
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_screen_is_the_golden_one(name: str) -> None:
+    golden, drawn = Image.open(screens.FOLDER / name), DRAWN[name]
+    assert (golden.mode, golden.size) == (drawn.mode, drawn.size)
+    difference = np.abs(np.asarray(golden.convert("L"), int) - np.asarray(drawn.convert("L"), int))
+    # Exact with the FreeType that made them; another one may set a letter's edge a little differently.
+    assert (difference > 64).mean() < 0.01
+
+
+def test_no_golden_is_left_over() -> None:
+    assert {p.name for p in screens.FOLDER.glob("*.png")} == set(DRAWN)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_screen_says_research_use_only(size: tuple[int, int]) -> None:
+    strip = (0, size[1] - 11, *size)
+    seen = {screen(screens.SURE, size).crop(strip).tobytes(), screen(screens.UNSURE, size).crop(strip).tobytes(),
+            fault_screen(LONG, size).crop(strip).tobytes()}
+    assert len(seen) == 1
+    assert len(set(seen.pop())) > 1
+
+
+@pytest.mark.parametrize("mode", ["1", "L"])
+@pytest.mark.parametrize("text", [*TITLES.values(), LONG, "日本語.png", ""])
+def test_text_stays_in_its_box(mode: str, text: str) -> None:
+    box = (30, 20, 150, 60)
+    for wrapped in (False, True):
+        image = Image.new(mode, (240, 100), 0)
+        draw = ImageDraw.Draw(image)
+        draw.fontmode = mode
+        if wrapped:
+            write_wrapped(draw, box, text, (17, 11), 255)
+        else:
+            write(draw, box, text, 40, 255)
+        drawn = image.convert("L").point(lambda v: 255 if v > 100 else 0).getbbox()
+        assert (drawn is not None) == bool(text)
+        if drawn is not None:  # side bearings of the first letter may reach a pixel out
+            assert drawn[0] >= box[0] - 2
+            assert drawn[1] >= box[1] - 1
+            assert drawn[2] <= box[2] + 2
+            assert drawn[3] <= box[3] + 3
+
+
+def test_confidence_moves_the_picture_and_the_title_names_the_class() -> None:
+    shares = dict.fromkeys(LABELS, 0.1)
+    seen = {screen(Verdict(label, c, shares), SMALL).tobytes() for label in LABELS for c in (0.5, 0.9)}
+    assert len(seen) == 8
+
+
+def test_thumbnail_is_the_field() -> None:
+    tile = np.full((224, 224, 3), (200, 30, 90), np.uint8)
+    assert screen(screens.SURE, LARGE, tile).getpixel((40, 90)) == (200, 30, 90)
+
+
+def test_unknown_size_is_refused() -> None:
+    with pytest.raises(UsageError, match="320x200 is unknown"):
+        screen(screens.SURE, (320, 200))
+
+
+def test_words_say_everything_that_the_picture_says() -> None:
+    text = "\n".join(words(screens.UNSURE))
+    assert text.startswith(TITLES[INCONCLUSIVE])
+    assert screens.UNSURE.reasons[0] in text
+    assert RESEARCH_USE_ONLY in text
+    assert "field 13" in text
+    assert "43%" not in words(screens.UNSURE)[0]
+
+
+@pytest.mark.parametrize(("share", "shown"), [(1.0, ">99%"), (0.996, ">99%"), (0.99, "99%"),
+                                               (0.004, "<1%"), (0.5, "50%")])
+def test_percent_never_claims_certainty(share: float, shown: str) -> None:
+    assert percent(share) == shown

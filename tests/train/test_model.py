@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras", reason="needs the extra `train`")
+
+from alledge.errors import DataError, UsageError  # noqa: E402
+from alledge.preprocess import scale  # noqa: E402
+from alledge.synthetic import draw_field  # noqa: E402
+from alledge.train.augment import augment  # noqa: E402
+from alledge.train.backbones import preprocessing_for  # noqa: E402
+from alledge.train.losses import FocalLoss  # noqa: E402
+from alledge.train.model import build_model  # noqa: E402
+
+
+def random_probabilities(n=16, seed=0):
+    random = np.random.default_rng(seed)
+    power = np.exp(random.normal(0, 2, (n, 4)))
+    return np.eye(4)[random.integers(0, 4, n)].astype("f4"), (power / power.sum(1, keepdims=True)).astype("f4")
+
+
+def test_focal_loss_without_focus_is_cross_entropy():
+    truth, guess = random_probabilities()
+    assert float(FocalLoss(gamma=0.0)(truth, guess)) == pytest.approx(
+        float(keras.losses.CategoricalCrossentropy()(truth, guess)), rel=1e-5)
+
+
+def test_focal_loss_is_equation_5():
+    truth, guess = random_probabilities()
+    alpha = np.array([0.5, 1.0, 1.5, 2.0])
+    p = (truth * guess).sum(1)
+    expected = (-(truth @ alpha) * (1 - p) ** 2 * np.log(p)).mean()
+    loss = FocalLoss(alpha.tolist(), gamma=2.0)
+    assert float(loss(truth, guess)) == pytest.approx(expected, rel=1e-5)
+    assert float(FocalLoss.from_config(loss.get_config())(truth, guess)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_right_and_sure_answer_weighs_almost_nothing():
+    sure = np.array([[0.97, 0.01, 0.01, 0.01]], "f4")
+    truth = np.eye(4, dtype="f4")[:1]
+    assert float(FocalLoss()(truth, sure)) < float(FocalLoss(gamma=0.0)(truth, sure)) / 500
+
+
+@pytest.mark.parametrize("backbone", ["tiny", "mobilenetv2"])
+def test_models_have_two_named_outputs_and_load_without_our_code(backbone, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = build_model(backbone, "none")
+    tile = scale(draw_field("pro_b", 1, preprocessing_for(backbone, "none").size).rgb,
+                 preprocessing_for(backbone, "none"))[None]
+    first = model.predict_on_batch(tile)
+    assert {name: value.shape for name, value in first.items()} == {"probs": (1, 4), "embedding": (1, 64)}
+    assert first["probs"].sum() == pytest.approx(1, abs=1e-5)
+    model.save(tmp_path / "model.keras")
+    assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
+    again = keras.models.load_model(tmp_path / "model.keras", compile=False).predict_on_batch(tile)
+    assert np.array_equal(first["probs"], again["probs"])
+
+
+def test_attention_reaches_the_verdict():
+    """Shuffling the positions inside the attention's values must change the output, or it is a bypass."""
+    keras.utils.set_random_seed(0)
+    model = build_model("tiny", "none")
+    tile = scale(draw_field("pre_b", 2, 112).rgb, preprocessing_for("tiny", "none"))[None]
+    before = model.predict_on_batch(tile)["probs"]
+    attention = model.get_layer("attention")
+    attention.set_weights([w * 3 for w in attention.get_weights()])
+    assert np.abs(model.predict_on_batch(tile)["probs"] - before).max() > 1e-4
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    build_model("tiny", "none").save_weights(tmp_path / "foreign.weights.h5")
+    (tmp_path / "text.weights.h5").write_text("no weights")
+    for name in ("foreign", "text"):
+        with pytest.raises(DataError, match="not weights of mobilenetv2"):
+            build_model("mobilenetv2", str(tmp_path / f"{name}.weights.h5"))
+
+
+def test_pretrained_low_levels_and_norms_stay_as_they_are(tmp_path):
+    base = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(224, 224, 3))
+    base.save_weights(tmp_path / "a.weights.h5")
+    model = build_model("mobilenetv2", str(tmp_path / "a.weights.h5"))
+    trainable = {layer.name for layer in model.layers if layer.trainable and layer.weights}
+    assert "Conv1" not in trainable
+    assert "block_6_expand" in trainable
+    assert not any(layer.endswith("_BN") for layer in trainable)
+    assert "attention" in trainable
+    weights = dict(zip([w.path for w in base.weights], base.get_weights(), strict=True))
+    assert all(np.array_equal(w, weights[w.path]) for w in model.get_layer("Conv1").weights)
+
+
+def test_an_unknown_backbone_is_named():
+    with pytest.raises(UsageError, match=r"vgg16.*mobilenetv2"):
+        build_model("vgg16", "none")
+
+
+def test_augmentation_is_repeatable_varied_and_keeps_the_form():
+    tile = draw_field("early_pre_b", 4).rgb
+    one, same, other = (augment(tile, np.random.default_rng(s)) for s in (1, 1, 2))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert one.shape == tile.shape
+    assert one.dtype == np.uint8
+    assert np.array_equal(tile, draw_field("early_pre_b", 4).rgb)
