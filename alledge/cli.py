@@ -28,8 +28,7 @@ COMMANDS = {
     "results": ("alledge.device.cli:results", "Read the results database."),
 }
 
-_EXTRAS = {"keras": "train", "matplotlib": "train", "sklearn": "train", "tensorflow": "train", "onnx": "convert",
-           "tf2onnx": "convert"}
+STAGES = ("train", "convert", "device")
 
 
 class LazyGroup(TyperGroup):
@@ -92,14 +91,16 @@ def main() -> None:
     except ImportError as error:
         if debug or (error.name or "alledge").startswith("alledge"):
             raise
-        library = str(error.name).split(".")[0]
-        print(f"error: this command needs {library}, which is not installed: "
-              f"pip install 'alledge[{_EXTRAS.get(library, 'dev')}]'", file=sys.stderr)
+        print(f"error: this command needs {str(error.name).split('.')[0]}, which is not installed: "
+              f"pip install 'alledge[{_extra()}]'", file=sys.stderr)
         sys.exit(BackendMissing.exit_code)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
 
 
-if __name__ == "__main__":
-    main()
+def _extra() -> str:
+    """The extra that holds what the chosen command's stage needs."""
+    chosen = next((a for a in sys.argv[1:] if a in COMMANDS), "")
+    home = COMMANDS.get(chosen, ("", ""))[0].replace(":", ".").split(".")
+    return next((part for part in home if part in STAGES), "dev")

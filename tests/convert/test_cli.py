@@ -93,9 +93,9 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(trained_run, 
 
 
 def _misleading_ranges(run):
-    """Training tiles so black that the activation ranges taken from them clip every real tile."""
+    """Training tiles of bare ground: activation ranges taken from them clip everything a cell gives rise to."""
     tiles = read_tiles(run, CALIBRATION_TILES)
-    write_tiles(run, CALIBRATION_TILES, Tiles(pixels=np.zeros_like(tiles.pixels), truth=tiles.truth))
+    write_tiles(run, CALIBRATION_TILES, Tiles(pixels=np.full_like(tiles.pixels, 190), truth=tiles.truth))
 
 
 def test_a_model_that_lost_too_much_is_refused_unless_accepted_on_record(run_copy, tmp_path):

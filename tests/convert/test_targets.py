@@ -28,12 +28,20 @@ def test_a_target_gives_a_bundle_that_passes_its_gates(conversion, target):
     done = conversion(target)
     manifest = Bundle.open(done.bundle.path).manifest
     assert manifest.target == target
-    assert all(c.float_accuracy > 0.95 and c.agreement >= 0.98 for c in done.comparisons.values())
+    assert all(c.float_accuracy > 0.9 and c.agreement >= 0.98 for c in done.comparisons.values())  # chance: 0.25
     assert all(gate["passed"] for gate in done.gates.values())
     assert (manifest.input.name, manifest.probs.shape, manifest.embedding.shape) == ("image", (1, 4), (1, 16))
     assert manifest.input.shape == (1, 64, 64, 3)
     assert manifest.calibration.gate is not None
     assert manifest.metrics["allow_drop"] is False
+
+
+def test_the_fixture_is_hard_enough_to_show_damage(conversion, trained_run):
+    with quiet():
+        trained = open_trained(trained_run)
+        confidence = predict(trained, trained.held_out).probs.max(1)
+    assert confidence.min() < 0.9
+    assert conversion("cpu").comparisons["xnnpack"].max_abs > 0.005
 
 
 @pytest.mark.parametrize("target", TARGETS)
