@@ -1,8 +1,8 @@
 """Take the systematic part of the weights' rounding out of an integer model (Nagel et al., ICCV 2019, section 4.2).
 
 Rounding a filter to 8 bits shifts the mean of its output, because its inputs (after a ReLU) have a mean of their own.
-The shift is known: rounding error times mean input. It is subtracted from the 32-bit bias, so the graph, its size and
-its speed stay as they are.
+The shift is known: rounding error times mean input. It is subtracted from the 32-bit bias, so the operations and
+their speed stay as they are.
 """
 
 from collections.abc import Sequence

@@ -83,7 +83,7 @@ def convert_run(run: Path, target: Target, out: Path | None, allow_drop: bool, s
         demand(found, comparisons)
     goldens = make_goldens(converted, trained.record.preprocessing)
     found |= {**converted.facts, "goldens": {"spread": goldens.spread, "limit": _tolerance(converted, goldens),
-                                             "passed": True}}
+                                             "passed": goldens.spread <= converted.tolerance}}
     warnings = (*converted.warnings, *doubts(next(iter(comparisons.values()))), *_accepted(found))
     calibration = _calibrate(trained, converted, held_out)
     manifest = _manifest(trained, target, converted, calibration, comparisons, found, goldens, warnings)
