@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_UNREACHABLE = np.triu(np.full((256, 256), np.inf), 1)  # clusters that would end before they start
+
 
 @dataclass(frozen=True)
 class Clusters:
@@ -32,10 +34,9 @@ def cluster_histogram(histogram: NDArray[np.generic], k: int) -> Clusters:
     if values.size <= k:
         return Clusters(values.astype(np.float64), values, 0.0)
     weight, moment, square = _prefix_sums(values - values[0], histogram[values].astype(np.float64))
-    starts, inertia = _best_starts(_interval_costs(weight, moment, square), k)
-    ends = np.append(starts[1:], values.size)
-    centres = (moment[ends] - moment[starts]) / (weight[ends] - weight[starts]) + values[0]
-    return Clusters(centres, values[starts], inertia)
+    edges, inertia = _best_edges(_interval_costs(weight, moment, square), k)
+    centres = np.diff(moment[edges]) / np.diff(weight[edges]) + values[0]
+    return Clusters(centres, values[edges[:-1]], inertia)
 
 
 def _prefix_sums(x: NDArray[np.intp], weight: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -48,28 +49,30 @@ def _prefix_sums(x: NDArray[np.intp], weight: NDArray[np.float64]) -> NDArray[np
 def _interval_costs(weight: NDArray[np.float64], moment: NDArray[np.float64],
                     square: NDArray[np.float64]) -> NDArray[np.float64]:
     """[n, n]: inertia of the one cluster that holds values i..j at [j, i]; infinite where i > j."""
-    mass = np.subtract.outer(weight[1:], weight[:-1])
-    first = np.subtract.outer(moment[1:], moment[:-1])
-    cost = np.subtract.outer(square[1:], square[:-1])
-    np.maximum(mass, 1.0, out=mass)  # only the masked upper triangle is below one
-    cost -= first * first / mass
-    cost[np.triu_indices(mass.shape[0], 1)] = np.inf
-    return cost
+    n = weight.size - 1
+    mass = weight[1:, None] - weight[:-1]
+    first = moment[1:, None] - moment[:-1]
+    np.maximum(mass, 1.0, out=mass)  # only the unreachable triangle is below one
+    np.multiply(first, first, out=first)
+    np.divide(first, mass, out=first)
+    cost = square[1:, None] - square[:-1]
+    np.subtract(cost, first, out=cost)
+    return np.add(cost, _UNREACHABLE[:n, :n], out=cost)
 
 
-def _best_starts(cost: NDArray[np.float64], k: int) -> tuple[NDArray[np.intp], float]:
-    """Indices at which the k clusters of least total cost start, and that cost."""
+def _best_edges(cost: NDArray[np.float64], k: int) -> tuple[NDArray[np.intp], float]:
+    """Indices [k + 1] between which the k clusters of least total cost lie, and that cost."""
     n = cost.shape[0]
     best = cost[:, 0]
+    row_starts = np.arange(0, n * n, n)
     last_start = np.zeros((k, n), np.intp)
-    total = np.full((n, n), np.inf)
+    total = np.empty((n, n))
+    total[:, 0] = np.inf
     for used in range(1, k):
         np.add(cost[:, 1:], best[:-1], out=total[:, 1:])
-        last_start[used] = total.argmin(1)
-        best = total[np.arange(n), last_start[used]]
-    starts = np.zeros(k, np.intp)
-    end = n - 1
+        chosen = total.argmin(1, out=last_start[used])
+        best = total.ravel().take(row_starts + chosen)
+    edges = np.full(k + 1, n)
     for used in range(k - 1, -1, -1):
-        starts[used] = last_start[used, end]
-        end = starts[used] - 1
-    return starts, float(best[n - 1])
+        edges[used] = last_start[used, edges[used + 1] - 1]
+    return edges, float(best[n - 1])

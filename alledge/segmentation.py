@@ -100,7 +100,7 @@ def balance_white(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Scale each channel in linear light so that the mean background becomes a neutral 230."""
     background = np.maximum(_background(rgb), 1.0)
     gains = _linear(np.float64(NEUTRAL)) / _linear(background)
-    curves = _encode(_linear(np.arange(256.0))[:, None] * gains)
+    curves = _encode(_LIGHT[:, None] * gains)
     return np.asarray(cv2.LUT(rgb, curves[None]), np.uint8)
 
 
@@ -126,13 +126,21 @@ def _encode(light: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 def _otsu_of_levels(histogram: NDArray[np.generic], clusters: Clusters) -> int:
-    """Lowest value above Otsu's threshold of the image rebuilt from the (8-bit) cluster centres (eq. 5)."""
-    mass = np.add.reduceat(histogram.astype(np.float64), clusters.lowest)
-    below = np.cumsum(mass)[:-1]
-    level = clusters.centres.astype(np.intp)  # 6.1.3 converts the rebuilt image to uint8, which truncates
-    moment = np.cumsum(mass * level)
-    between = (moment[-1] * below - moment[:-1] * mass.sum()) ** 2 / (below * (mass.sum() - below))
-    return int(clusters.lowest[int(between.argmax()) + 1])
+    """Lowest value above Otsu's threshold of the image rebuilt from the (8-bit) cluster centres (eq. 5).
+
+    Plain numbers: for seven levels they are faster than arrays.
+    """
+    masses = np.add.reduceat(histogram, clusters.lowest).tolist()
+    levels = [int(c) for c in clusters.centres.tolist()]  # 6.1.3 converts to uint8, which truncates
+    mass, moment = sum(masses), sum(m * v for m, v in zip(masses, levels, strict=True))
+    best, cluster, below, below_moment = -1.0, 1, 0.0, 0.0
+    for i in range(len(levels) - 1):
+        below += masses[i]
+        below_moment += masses[i] * levels[i]
+        between = (moment * below - below_moment * mass) ** 2 / (below * (mass - below))
+        if between > best:
+            best, cluster = between, i + 1
+    return int(clusters.lowest[cluster])
 
 
 def _cut_mask(channel: NDArray[np.uint8], cut: int) -> Mask:
@@ -155,6 +163,7 @@ def _check(rgb: NDArray[np.uint8], mode: str, top: int | None) -> None:
         raise UsageError(f"expected uint8 [H, W, 3] RGB pixels, received {rgb.dtype} {list(rgb.shape)}")
 
 
+_LIGHT = _linear(np.arange(256.0))
 _CHANNELS: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     "paper": lab_a,
     "stain": balanced_saturation,
