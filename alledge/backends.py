@@ -33,9 +33,9 @@ def load(kind: str, name: str) -> Callable[..., Any]:
     try:
         create = importlib.import_module(f"{_HOME}.{kind}.{name}").create
     except ImportError as error:
-        raise BackendMissing(f"{kind} {name!r} needs {error.name or error}, which is not installed: "
-                             f"pip install 'alledge[{name}]'") from error
-    return create  # type: ignore[no-any-return]
+        raise BackendMissing(f"{kind} {name!r} needs {error.name or error}, which is not installed: pip install "
+                             f"'alledge[{name}]' (or {error.name or 'that library'} alone)") from error
+    return create
 
 
 def stage(module: str) -> Any:

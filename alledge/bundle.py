@@ -9,6 +9,7 @@ signed yet.
 import hashlib
 import json
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from alledge.errors import BundleRefused, UsageError
-from alledge.images import write_bytes
+from alledge.files import write_bytes
 from alledge.labels import LABELS
 from alledge.manifest import FORMAT, ID_LENGTH, MEMBER_NAME, Manifest, Member
 
@@ -28,7 +29,9 @@ MAX_BYTES = 512 * 2**20  # VGG19 with its dense layers in float32 fits
 MAX_MANIFEST_BYTES = 2 * 2**20
 MAX_MEMBERS = 65
 _END_BYTES = 22  # a zip's end record without a comment (APPNOTE 4.3.16)
+_ZIP64_BYTES = 20  # the locator that would stand before it (APPNOTE 4.3.15)
 _MAX_DIRECTORY_BYTES = MAX_MEMBERS * 256
+_DAMAGE = (zipfile.BadZipFile, KeyError, NotImplementedError, EOFError, OSError, ValueError, struct.error)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # same content, same bytes
 
 
@@ -53,7 +56,9 @@ class Bundle:
             raise UsageError(f"{path}: expected a bundle made by `alledge convert`, found no such file")
         try:
             manifest, members = _read(path)
-        except (zipfile.BadZipFile, KeyError, NotImplementedError, EOFError, OSError) as error:
+        except BundleRefused:
+            raise
+        except _DAMAGE as error:
             raise BundleRefused(f"{path}: not a complete bundle ({error}); copy or convert it again") from error
         return cls(path, manifest, members)
 
@@ -122,11 +127,14 @@ def _check_bounds(path: Path) -> None:
     if not _END_BYTES < size <= MAX_BYTES:
         raise BundleRefused(f"{path}: {size} bytes are no bundle, expected {_END_BYTES + 1} to {MAX_BYTES}")
     with path.open("rb") as file:
-        file.seek(-_END_BYTES, 2)
-        end = file.read()
+        file.seek(max(0, size - _END_BYTES - _ZIP64_BYTES))
+        tail = file.read()
+    end = tail[-_END_BYTES:]
     count, length = int.from_bytes(end[10:12], "little"), int.from_bytes(end[12:16], "little")
     if end[:4] != b"PK\x05\x06":
         raise BundleRefused(f"{path}: does not end as a bundle ends; it is truncated, extended or another format")
+    if tail[:4] == b"PK\x06\x07":  # its 64-bit directory would overrule the counts checked here
+        raise BundleRefused(f"{path}: is a Zip64 archive, which no bundle needs to be")
     if count > MAX_MEMBERS or length > _MAX_DIRECTORY_BYTES:
         raise BundleRefused(f"{path}: lists {count} members, expected at most {MAX_MEMBERS}")
 
@@ -136,12 +144,14 @@ def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     if not names or names[0] != MANIFEST or len(set(names)) != len(names):
         raise BundleRefused(f"{path}: expected {MANIFEST} first and each member once, received {names[:4]}")
     for entry in entries:
-        if not re.match(MEMBER_NAME, entry.filename):
+        if not re.fullmatch(MEMBER_NAME, entry.filename):
             raise BundleRefused(f"{path}: member name {entry.filename!r} is not allowed")
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size \
                 or entry.file_size > MAX_BYTES or entry.flag_bits & 1:
             raise BundleRefused(f"{path}: member {entry.filename} is compressed, encrypted or oversized; "
                                 "members must be stored")
+    if sum(e.file_size for e in entries) > path.stat().st_size:
+        raise BundleRefused(f"{path}: its members overlap: together they claim more bytes than the file has")
 
 
 def _parse_manifest(path: Path, content: bytes) -> Manifest:

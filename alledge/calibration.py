@@ -30,7 +30,7 @@ class DomainGate(BaseModel):
         threshold: largest distance that is still accepted.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     means: list[list[float]] = Field(min_length=1, max_length=16)
     whiten: list[list[float]] = Field(min_length=1, max_length=512)
@@ -52,7 +52,7 @@ class Calibration(BaseModel):
         gate: domain gate, or None when the model was not given one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     temperature: float = Field(1.0, gt=0)
     abstain_below: float = Field(0.0, ge=0, le=1)

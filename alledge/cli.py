@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from alledge import __version__
 from alledge.backends import stage
 from alledge.errors import AlledgeError, BackendMissing
+from alledge.output import command_group
 
 COMMANDS = {
     "demo": ("alledge.demo:demo", "The whole product on synthetic smears: train, convert, run, report."),
@@ -46,18 +47,13 @@ def _import(name: str) -> Any:
     module, attribute = home.split(":")
     command = getattr(stage(module.removeprefix("alledge.")), attribute)
     if not isinstance(command, typer.Typer):
-        alone = _typer()
+        alone = command_group(no_args_is_help=False)
         alone.command(name)(command)
         command = alone
     return typer.main.get_command(command)
 
 
-def _typer(**options: Any) -> typer.Typer:
-    return typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion="cls" in options,
-                       context_settings={"help_option_names": ["-h", "--help"]}, **options)
-
-
-app = _typer(cls=LazyGroup, no_args_is_help=True)
+app = command_group(cls=LazyGroup, add_completion=True)
 for _name, (_home, _line) in COMMANDS.items():
     app.command(_name, help=_line)(lambda: None)
 
@@ -88,15 +84,17 @@ def main() -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if debug:
+            raise
+        print(f"error: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(AlledgeError.exit_code)
     except ImportError as error:
         if debug or (error.name or "alledge").startswith("alledge"):
             raise
         print(f"error: this command needs {str(error.name).split('.')[0]}, which is not installed: "
               f"pip install 'alledge[{_extra()}]'", file=sys.stderr)
         sys.exit(BackendMissing.exit_code)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
 
 
 def _extra() -> str:

@@ -9,14 +9,12 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from alledge.errors import ImageError, UsageError
-from alledge.images import MAX_PIXELS, SUFFIXES, read_image, write_png
+from alledge.errors import ImageError, OutputError, UsageError
+from alledge.images import find_images, read_image, write_png
 from alledge.output import emit, say
 from alledge.segmentation import MODES, Mask
 from alledge.segmentation import segment as find_nuclei
 from alledge.synthetic import write_dataset
-
-MAX_SIDE = int(MAX_PIXELS**0.5)
 
 
 def synth(
@@ -36,7 +34,7 @@ def synth(
     try:
         split = write_dataset(out, per_class, seed, size)
     except OSError as error:
-        raise ImageError(f"{out}: cannot be written ({error.strerror}); choose a folder with room that you own") \
+        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose a folder with room that you own") \
             from error
     seconds = time.monotonic() - started
     if json:
@@ -103,14 +101,14 @@ def _named(images: list[Path]) -> list[tuple[Path, str]]:
     absent = [str(path) for path in images if not path.exists()]
     if absent:
         raise UsageError(f"expected image files or folders, found nothing at {', '.join(absent)}")
-    files = [f for path in images for f in (_files_in(path) if path.is_dir() else [path])]
+    files = [f for path in images for f in (_found_in(path) if path.is_dir() else [path])]
     stems = [f.stem for f in files]
     return [(f, f.stem if stems.count(f.stem) == 1 else "_".join((*f.parent.parts[-1:], f.stem, f.suffix[1:])))
             for f in files]
 
 
-def _files_in(folder: Path) -> list[Path]:
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
+def _found_in(folder: Path) -> list[Path]:
+    files = find_images(folder)
     if not files:
         raise UsageError(f"{folder}: expected image files in the folder, found none")
     return files

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from alledge.errors import DataError, UsageError
-from alledge.images import SUFFIXES
+from alledge.images import find_images
 from alledge.labels import LABELS, find_label, parse_label
 
 SUBSETS = ("train", "val", "test")
@@ -102,6 +102,14 @@ def hold_out(dataset: Dataset, folds: str, name: str) -> Dataset:
     return Dataset(dataset.root, items)
 
 
+def cut_groups(dataset: Dataset, folds: str) -> int:
+    """How many groups have fields in more than one fold: above 0 the folds leak, and every figure is optimistic."""
+    homes: dict[str, set[str]] = {}
+    for item in dataset.items:
+        homes.setdefault(item.group, set()).add(_fold_of(item, folds))
+    return sum(len(folds_of_group) > 1 for folds_of_group in homes.values())
+
+
 def _fold_of(item: Item, folds: str) -> str:
     if folds == "random":  # the leaky way, kept to be shown beside the others
         return str(int(item.md5, 16) % 5)
@@ -130,7 +138,7 @@ def _read_folders(root: Path) -> list[Item]:
     if not folders:
         raise DataError(f"{root}: expected class folders named {', '.join(LABELS)}, found "
                         f"{', '.join(d.name for d, _ in labelled[:6]) or 'no folder'}")
-    return [Item(path, label, _md5(path)) for d, label in folders for path in _images(d)]
+    return [Item(path, label, _md5(path)) for d, label in folders for path in find_images(d)]
 
 
 def _deal_by_hash(items: Iterable[Item]) -> list[Item]:
@@ -144,7 +152,7 @@ def _deal_by_hash(items: Iterable[Item]) -> list[Item]:
 def _read_split(root: Path, split: Path) -> list[Item]:
     rows = _read_rows(split)
     missing = [r["file"] for r in rows if not (root / r["file"]).is_file()]
-    moved = {_md5(p): p for p in _images(root)} if missing and all(r.get("md5") for r in rows) else {}
+    moved = {_md5(p): p for p in find_images(root)} if missing and all(r.get("md5") for r in rows) else {}
     absent = [r["file"] for r in rows if not (root / r["file"]).is_file() and r.get("md5") not in moved]
     if absent:
         raise DataError(f"{split} names {len(absent)} files that are not in {root}: {_some(absent)}")
@@ -193,10 +201,6 @@ def _check_leaks(items: Sequence[Item]) -> None:
             if other.subset != item.subset:
                 raise DataError(f"the split leaks: {other.path} ({other.subset}) and {item.path} ({item.subset}) "
                                 f"share {key} {getattr(item, key)}")
-
-
-def _images(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
 
 
 def _md5(path: Path) -> str:

@@ -10,17 +10,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
 from alledge.demo_report import table, write_demo_report
-from alledge.errors import AlledgeError, UsageError
+from alledge.errors import AlledgeError, OutputError, UsageError
+from alledge.files import write_bytes
 from alledge.labels import LABELS
+from alledge.manifest import Target
 from alledge.output import emit, say
 from alledge.predictions import read_predictions
 
-TARGETS = ("cpu", "coral", "onnx", "jetson-nano", "jetson-orin")
+TARGETS = get_args(Target)
 PER_CLASS = 240
 UNSEEN_PER_CLASS = 60  # drawn from another seed: other slides, other stains' strengths, other lamps
 EPOCHS = 40
@@ -53,9 +55,12 @@ def _prepare(out: Path) -> None:
         raise UsageError(f"--out {out}: expected a folder, found a file")
     if out.is_dir() and any(out.iterdir()) and not marker.exists():
         raise UsageError(f"--out {out}: expected a new or empty folder or an earlier demo, found other files")
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    marker.touch()
+    try:
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        marker.touch()
+    except OSError as error:
+        raise OutputError(f"--out {out}: cannot be made ({error.strerror}); choose a folder that you own") from error
 
 
 def _run(out: Path) -> dict[str, Any]:
@@ -115,16 +120,11 @@ def _pick(unseen: Path, slide: Path) -> None:
 def _device_config(out: Path) -> Path:
     """The device's own file: the camera delivers the slide, the display leaves pictures."""
     path = out / "device.toml"
-    path.write_text(f"""[camera]
-uri = "{(out / 'slide').absolute().as_uri()}"
-
-[display]
-name = "png"
-options = {{ path = "{out / 'screens'}" }}
-
-[results]
-database = "{out / 'results.db'}"
-""")
+    quoted = {name: jsonlib.dumps(str(value), ensure_ascii=False) for name, value in (
+        ("uri", f"file://{out.absolute()}/slide"), ("screens", out / "screens"), ("database", out / "results.db"))}
+    write_bytes(path, (f"[camera]\nuri = {quoted['uri']}\n\n"
+                       f'[display]\nname = "png"\noptions = {{ path = {quoted["screens"]} }}\n\n'
+                       f"[results]\ndatabase = {quoted['database']}\n").encode())
     return path
 
 

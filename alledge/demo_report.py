@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from alledge.images import write_bytes
+from alledge.files import write_bytes
 from alledge.page import html_page
 
 _NOTE = ("Smears, labels and stains are drawn: these figures show that the parts work together, and nothing about "

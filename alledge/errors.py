@@ -32,6 +32,10 @@ class EngineError(AlledgeError, RuntimeError):
     """Raised when an inference engine fails or returns something that is not a probability vector."""
 
 
+class OutputError(AlledgeError, OSError):
+    """Raised when a file cannot be written where it was asked to go."""
+
+
 class SinkError(AlledgeError, OSError):
     """Raised when a result cannot be put where it was asked to go."""
 

@@ -8,13 +8,12 @@ import numpy as np
 import typer
 
 from alledge.backends import stage
-from alledge.dataset import Dataset, Item, read_dataset
+from alledge.dataset import SUBSETS, Dataset, Item, read_dataset
 from alledge.errors import DataError, UsageError
 from alledge.labels import TITLES
 from alledge.metrics import score
 from alledge.output import emit
 from alledge.predictions import write_predictions
-from alledge.preprocess import Preprocessing
 from alledge.quiet import quiet
 from alledge.runfolder import is_run
 
@@ -32,7 +31,7 @@ def evaluate(
 
     Example: alledge evaluate RUN/cpu.alledge --data smears --split split.csv --subset test
     """
-    if subset not in ("train", "val", "test", "all"):
+    if subset not in (*SUBSETS, "all"):
         raise UsageError(f"--subset {subset!r} is unknown: expected train, val, test or all")
     dataset = read_dataset(data, split)
     with quiet():
@@ -66,17 +65,14 @@ def report_on(model: Path, dataset: Dataset, subset: str, engine: str | None = N
 
 
 def _baseline(dataset: Dataset, items: Sequence[Item]) -> float | None:
-    """None where scikit-learn is not installed (a board) or the split leaves no training rows."""
-    train = dataset.subset("train")
-    if len({i.label for i in train}) < 2:
-        return None
+    """None where scikit-learn or Keras is not installed, on a board."""
     try:
-        baseline, batches = stage("train.baseline"), stage("train.batches")
-    except ImportError:
+        baseline: float | None = stage("train.baseline").histogram_accuracy(dataset.subset("train"), items)
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("keras", "sklearn", "tensorflow"):
+            raise
         return None
-    whole = Preprocessing(size=224, segment="none")
-    accuracy: float = baseline.histogram_accuracy(batches.read_tiles(train, whole), batches.read_tiles(items, whole))
-    return accuracy
+    return baseline
 
 
 def _text(report: dict[str, Any]) -> str:

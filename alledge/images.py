@@ -7,13 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alledge.errors import ImageError, UsageError
+from alledge.files import write_bytes
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+MASKS = "masks"  # folder of nucleus masks beside the class folders; no class has that name
 MIN_SIDE = 32  # px; below that a nucleus is a pixel or two
 MAX_PIXELS = 50_000_000  # a 12 MP sensor with room to spare; keeps decoding under about 150 MB
 MAX_FILE_BYTES = 200_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
+_START_OF_SCAN = 0xDA
+_OPAQUE = 255
 
 Pixels = NDArray[np.uint8]
 
@@ -54,7 +58,7 @@ def write_png(path: Path | str, rgb: NDArray[np.uint8]) -> None:
     """Write uint8 [H, W, 3] RGB or uint8 [H, W] as PNG, whole or not at all.
 
     Raises:
-        ImageError: when the file cannot be written.
+        OutputError: when the file cannot be written.
     """
     write_bytes(Path(path), encode_png(rgb))
 
@@ -65,20 +69,14 @@ def encode_png(rgb: NDArray[np.uint8]) -> bytes:
     return bytes(cv2.imencode(".png", pixels)[1])
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file through a temporary neighbour, so that a crash leaves the old file or the new one.
+def find_images(folder: Path) -> list[Path]:
+    """All image files below a folder, sorted. Folders called `masks` and hidden files are passed by."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()
+                  and not _passed_by(p.relative_to(folder)))
 
-    Raises:
-        ImageError: when the folder is missing, read-only or full.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror}); choose a folder with room that you own") \
-            from error
+
+def _passed_by(path: Path) -> bool:
+    return MASKS in path.parts[:-1] or any(part.startswith(".") for part in path.parts)
 
 
 def _decode(data: bytes) -> NDArray[np.generic] | None:
@@ -89,14 +87,18 @@ def _decode(data: bytes) -> NDArray[np.generic] | None:
 
 
 def _cut_short(data: bytes) -> bool:
-    """True when the end marker is missing: OpenCV would fill the lost part with grey and say nothing."""
+    """True when the end marker is missing: OpenCV would fill the lost part with grey and say nothing.
+
+    In a JPEG it must follow the start of the scan: a thumbnail in the header has an end marker of its own.
+    """
     if data[:8] == _PNG:
         return b"IEND" not in data[-64:]
-    return data[:2] == _JPEG and data.rfind(b"\xff\xd9") < len(data) // 2
+    scan = _jpeg_segments(data).get(_START_OF_SCAN)
+    return scan is not None and data.rfind(b"\xff\xd9") < scan
 
 
 def _drop_opaque_alpha(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
-    if pixels.ndim == 3 and pixels.shape[2] == 4 and pixels[..., 3].min() == np.iinfo(pixels.dtype).max:
+    if pixels.ndim == 3 and pixels.shape[2] == 4 and pixels.dtype == np.uint8 and pixels[..., 3].min() == _OPAQUE:
         return pixels[..., :3]
     return pixels
 
@@ -107,6 +109,8 @@ def _check_pixels(pixels: NDArray[np.generic], name: str) -> None:
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         kind = "greyscale" if pixels.ndim == 2 else f"{pixels.shape[2]} channels (transparency or CMYK)"
         raise ImageError(f"{name}: expected a colour image (RGB), received {kind}; save it as 8-bit RGB")
+    if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
+        raise _too_large(name, pixels.shape[1], pixels.shape[0])
     if min(pixels.shape[:2]) < MIN_SIDE:
         raise ImageError(f"{name}: expected at least {MIN_SIDE}x{MIN_SIDE} pixels, "
                          f"received {pixels.shape[1]}x{pixels.shape[0]}")
@@ -119,13 +123,17 @@ def _check_header(data: bytes, name: str) -> None:
         return
     width, height, channels = size
     if width * height > MAX_PIXELS:
-        raise ImageError(f"{name}: expected at most {MAX_PIXELS // 1_000_000} megapixels, "
-                         f"received {width}x{height}; crop or scale it down")
+        raise _too_large(name, width, height)
     if channels == 4:
         raise ImageError(f"{name}: expected RGB, received a CMYK JPEG, whose colours depend on a print profile; "
                          "save it as 8-bit RGB")
     if channels == 1:
         raise ImageError(f"{name}: expected a colour image (RGB), received greyscale; stain colour is needed")
+
+
+def _too_large(name: str, width: int, height: int) -> ImageError:
+    return ImageError(f"{name}: expected at most {MAX_PIXELS // 1_000_000} megapixels, received {width}x{height}; "
+                      "crop or scale it down")
 
 
 def _png_size(data: bytes) -> tuple[int, int, int] | None:
@@ -135,14 +143,19 @@ def _png_size(data: bytes) -> tuple[int, int, int] | None:
 
 
 def _jpeg_frame(data: bytes) -> tuple[int, int, int] | None:
-    """Width, height and channel count from a JPEG's start-of-frame marker (ITU-T T.81, B.2.2)."""
-    if data[:2] != _JPEG:
-        return None
-    at = 2
-    while at + 9 < len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2:at + 4], "big")
+    """Width, height and channel count from a JPEG's start-of-frame segment (ITU-T T.81, B.2.2)."""
+    for marker, at in _jpeg_segments(data).items():
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = (int.from_bytes(data[at + i:at + i + 2], "big") for i in (5, 7))
             return width, height, data[at + 9]
-        at += 2 + length
     return None
+
+
+def _jpeg_segments(data: bytes) -> dict[int, int]:
+    """Marker -> offset of each header segment of a JPEG, up to the start of the scan; empty for other data."""
+    found: dict[int, int] = {}
+    at = 2 if data[:2] == _JPEG else len(data)
+    while at + 9 < len(data) and data[at] == 0xFF and _START_OF_SCAN not in found:
+        found.setdefault(data[at + 1], at)
+        at += 2 + int.from_bytes(data[at + 2:at + 4], "big")
+    return found

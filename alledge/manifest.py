@@ -15,7 +15,7 @@ Target = Literal["cpu", "coral", "jetson-nano", "jetson-orin", "onnx"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class TensorSpec(_Strict):
@@ -40,7 +40,7 @@ class Golden(_Strict):
     image: str
     mask: str
     tensor_sha256: str
-    probabilities: list[float]
+    probabilities: list[float] = Field(min_length=4, max_length=4)
 
 
 class Member(_Strict):

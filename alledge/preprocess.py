@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from alledge.segmentation import Mask, Mode, segment
+from alledge.segmentation import Mask, Mode, check_pixels, segment
 
 
 class Preprocessing(BaseModel):
@@ -20,7 +20,7 @@ class Preprocessing(BaseModel):
         scale, offset: tensor = pixel * scale + offset, per RGB channel, pixel 0-255.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     size: int = Field(224, ge=32, le=1024)
     segment: Mode = "none"
@@ -62,7 +62,11 @@ def resize(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """The largest centred square of [H, W, 3], area-averaged down (or interpolated up) to [size, size, 3].
 
     A square is cut, not squeezed: nuclear shape is part of the diagnosis.
+
+    Raises:
+        UsageError: when the pixels are not uint8 [H, W, 3].
     """
+    check_pixels(rgb)
     height, width = rgb.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -70,7 +74,7 @@ def resize(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     if side == size:
         return square
     way = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(square, (size, size), interpolation=way), np.uint8)
+    return np.asarray(cv2.resize(square, (size, size), interpolation=way))
 
 
 def keep_inside(rgb: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
@@ -80,7 +84,8 @@ def keep_inside(rgb: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
 
 def scale(tile: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
     """uint8 [..., H, W, 3] to the float32 tensor the model was trained on, same shape."""
-    return tile * np.float32(preprocessing.scale) + np.float32(preprocessing.offset)
+    tensor = np.multiply(tile, np.array(preprocessing.scale, np.float32), dtype=np.float32)
+    return np.add(tensor, np.array(preprocessing.offset, np.float32), out=tensor)
 
 
 def tensor_digest(tensor: NDArray[np.float32]) -> str:

@@ -1,5 +1,6 @@
 """The folder that training hands to conversion: its file names, its record, and nothing about how it was made."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alledge.calibration import Calibration
 from alledge.errors import DataError, UsageError
-from alledge.images import write_bytes
+from alledge.files import write_bytes
 from alledge.preprocess import Preprocessing
 
 MODEL = "model.keras"
@@ -101,4 +102,6 @@ def read_tiles(run: Path, name: str) -> Tiles:
 
 def write_tiles(run: Path, name: str, tiles: Tiles) -> None:
     """Write tiles compressed; they are the user's images and stay in the run folder, never in a bundle."""
-    np.savez_compressed(run / name, pixels=tiles.pixels, truth=tiles.truth)
+    content = BytesIO()
+    np.savez_compressed(content, pixels=tiles.pixels, truth=tiles.truth)
+    write_bytes(run / name, content.getvalue())

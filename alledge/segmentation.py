@@ -61,7 +61,11 @@ def segment(rgb: NDArray[np.uint8], mode: str = "stain", *, top: int | None = No
     Raises:
         UsageError: for an unknown mode, a `top` without sense or pixels that are not uint8 [H, W, 3].
     """
-    _check(rgb, mode, top)
+    if mode not in MODES:
+        raise UsageError(f"segmentation mode {mode!r} is unknown: expected one of {', '.join(MODES)}")
+    if top is not None and not 1 <= top <= PAPER_CLUSTERS:
+        raise UsageError(f"top={top} is out of range: expected 1 to {PAPER_CLUSTERS} clusters to keep")
+    check_pixels(rgb)
     if mode == "none":
         return Mask(np.full(rgb.shape[:2], 255, np.uint8), 1.0, 0)
     channel = _CHANNELS[mode](rgb)
@@ -72,6 +76,16 @@ def segment(rgb: NDArray[np.uint8], mode: str = "stain", *, top: int | None = No
         reason = f"no stained cell stands out: channel contrast {spread:.0f} of at least {MIN_CONTRAST} levels"
         return Mask(np.zeros(rgb.shape[:2], np.uint8), 0.0, 256, (reason,))
     return _cut_mask(channel, find_cut(histogram, clusters, mode, top))
+
+
+def check_pixels(rgb: NDArray[np.uint8]) -> None:
+    """Refuse what is not a colour frame: a 16-bit or float one would silently become another picture.
+
+    Raises:
+        UsageError: when the pixels are not uint8 [H, W, 3] of at least 2x2.
+    """
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or min(rgb.shape[:2]) < 2:
+        raise UsageError(f"expected uint8 [H, W, 3] RGB pixels, received {rgb.dtype} {list(rgb.shape)}")
 
 
 def find_cut(histogram: NDArray[np.generic], clusters: Clusters, mode: str, top: int | None = None) -> int:
@@ -152,15 +166,6 @@ def _cut_mask(channel: NDArray[np.uint8], cut: int) -> Mask:
     if coverage < MIN_COVERAGE:
         return Mask(pixels, coverage, cut, (f"hardly any nucleus: {coverage:.2%} of the field",))
     return Mask(pixels, coverage, cut)
-
-
-def _check(rgb: NDArray[np.uint8], mode: str, top: int | None) -> None:
-    if mode not in MODES:
-        raise UsageError(f"segmentation mode {mode!r} is unknown: expected one of {', '.join(MODES)}")
-    if top is not None and not 1 <= top <= PAPER_CLUSTERS:
-        raise UsageError(f"top={top} is out of range: expected 1 to {PAPER_CLUSTERS} clusters to keep")
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or min(rgb.shape[:2]) < 2:
-        raise UsageError(f"expected uint8 [H, W, 3] RGB pixels, received {rgb.dtype} {list(rgb.shape)}")
 
 
 _LIGHT = _linear(np.arange(256.0))

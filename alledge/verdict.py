@@ -16,7 +16,7 @@ class Verdict:
     Attributes:
         verdict: a class label, or "inconclusive".
         confidence: calibrated probability of the most likely class, 0-1 (0 when the engine gave none).
-        probabilities: label -> calibrated probability; empty when the engine failed.
+        probabilities: label -> calibrated probability; empty when the engine gave none that are finite.
         reasons: why the verdict is inconclusive, one sentence each; empty otherwise.
         quality: measured quality figures of the frame (units in `alledge.device.quality`).
         coverage: share of the field inside the segmentation mask, 0-1.

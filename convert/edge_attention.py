@@ -45,7 +45,7 @@ def _attend(layer: Any, query: Any, value: Any, key: Any = None, **options: Any)
     return TableAttention(layer)(query)
 
 
-class TableAttention(keras.layers.Layer):  # type: ignore[misc]
+class TableAttention(keras.layers.Layer):
     """[1, tokens, channels] -> [1, tokens, channels], equal to the attention layer whose weights it is given."""
 
     def __init__(self, trained: Any) -> None:

@@ -40,7 +40,7 @@ def quantise(content: bytes, tiles: Sequence[NDArray[np.float32]]) -> bytes:
     from onnxruntime import quantization as q
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Reader(q.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(q.CalibrationDataReader):
         def __init__(self) -> None:
             self.rest = iter(tiles)
 

@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from alledge.images import write_bytes
+from alledge.files import write_bytes
 from alledge.page import html_page
 
 from .check import Comparison

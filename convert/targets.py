@@ -35,4 +35,4 @@ def parse_target(name: str) -> Target:
 def load_target(target: Target) -> Callable[[Trained], Converted]:
     """The function that converts for a target; its libraries are imported now and not earlier."""
     module = importlib.import_module(f".{TARGETS[target]}", __package__)
-    return module.convert  # type: ignore[no-any-return]
+    return module.convert

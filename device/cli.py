@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alledge.output import emit, say
+from alledge.output import command_group, emit, say
 
 if TYPE_CHECKING:
     from alledge.config import DeviceConfig
@@ -20,9 +20,9 @@ Database = Annotated[Path | None, typer.Option("--results", metavar="DB", show_d
                                                help="Results database; else the configured one.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
 
-results = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False,
-                      no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]},
-                      help="Read the results database.")
+_LAST_NUMBER = 2**63 - 1  # that SQLite can count to
+
+results = command_group(help="Read the results database.")
 
 
 def run(
@@ -66,7 +66,8 @@ def bench(
     bundle: BundleFile = None,
     frames: Annotated[int, typer.Option(metavar="N", min=1, help="Warm fields to measure.")] = 100,
     engine: EngineName = None,
-    threads: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="CPU threads of the engine.")] = 1,
+    threads: Annotated[int | None, typer.Option(metavar="N", min=1, max=64, show_default=False,
+                                                help="CPU threads of the engine; else the configured.")] = None,
     config: ConfigFile = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", show_default=False,
                                              help="Append one row as in benchmarks/reference.")] = None,
@@ -138,7 +139,7 @@ def results_list(
     config: ConfigFile = None,
     verdict: Annotated[str | None, typer.Option(metavar="LABEL", show_default=False,
                                                 help="Only fields with this verdict.")] = None,
-    last: Annotated[int | None, typer.Option(metavar="N", min=1, show_default=False,
+    last: Annotated[int | None, typer.Option(metavar="N", min=1, max=_LAST_NUMBER, show_default=False,
                                              help="Only the last N of them.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -159,7 +160,8 @@ def results_list(
 
 @results.command("show")
 def results_show(
-    sequence: Annotated[int, typer.Argument(metavar="SEQUENCE", help="Number of the field.", show_default=False)],
+    sequence: Annotated[int, typer.Argument(metavar="SEQUENCE", min=1, max=_LAST_NUMBER, help="Number of the field.",
+                                            show_default=False)],
     database: Database = None,
     config: ConfigFile = None,
     as_json: Json = False,

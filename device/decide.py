@@ -18,7 +18,12 @@ def decide(output: Output, calibration: Calibration, doubts: Sequence[str] = ())
         output: the engine's raw probabilities [4] and embedding [d].
         calibration: temperature, abstention threshold and domain gate of the bundle.
         doubts: what the quality check and the segmentation have to say against the field, one sentence each.
+
+    Returns:
+        a verdict; inconclusive and without probabilities when the output is not all finite numbers.
     """
+    if not (np.isfinite(output.probs).all() and np.isfinite(output.embedding).all()):
+        return Verdict(INCONCLUSIVE, 0.0, {}, (*doubts, "the model answered with numbers that are not finite"))
     calibrated = apply_temperature(output.probs[None], calibration.temperature)[0]
     confidence = float(calibrated.max())
     reasons = (*doubts, *_abstentions(confidence, output, calibration))
@@ -31,13 +36,14 @@ def decide(output: Output, calibration: Calibration, doubts: Sequence[str] = ())
 
 
 def _abstentions(confidence: float, output: Output, calibration: Calibration) -> list[str]:
+    """Written as `not ...` so that a NaN, which compares false with everything, is refused too."""
     reasons = []
-    if confidence < calibration.abstain_below:
+    if not confidence >= calibration.abstain_below:
         reasons.append(f"not sure enough: confidence {confidence:.0%}, this model answers from "
                        f"{calibration.abstain_below:.0%}")
     if calibration.gate is not None:
         distance = float(calibration.gate.distance(output.embedding[None].astype(np.float64))[0])
-        if distance > calibration.gate.threshold:
+        if not distance <= calibration.gate.threshold:
             reasons.append(f"not like the smears this model learned from: distance {distance:.1f}, "
                            f"accepted up to {calibration.gate.threshold:.1f}")
     return reasons

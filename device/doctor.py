@@ -92,11 +92,13 @@ def _engines() -> list[Check]:
 
 
 def _backend(kind: str, name: str) -> Check:
+    """Only engines have extras; what the others need comes with alledge."""
     versions = [f"{library} {v}" for library in ENGINE_LIBRARIES.get(name, ()) if (v := _version(library))]
     try:
         backends.load(kind, name)
     except AlledgeError as error:
-        return Check(f"{kind} {name}", False, str(error), f"pip install 'alledge[{name}]'")
+        fix = f"pip install 'alledge[{name}]'" if kind == "engine" else "pip install --force-reinstall alledge"
+        return Check(f"{kind} {name}", False, str(error), fix)
     return Check(f"{kind} {name}", True, ", ".join(versions) or "built in")
 
 

@@ -5,11 +5,12 @@ inconclusive result with its reason; what goes wrong with the machine stops the 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +23,7 @@ from alledge.verdict import Verdict
 from .camera import EXAMPLES, Camera, Frame, FrameError, open_camera
 from .display import Display, open_display
 from .engine import open_engine
-from .pipeline import Pipeline
+from .pipeline import Look, Pipeline
 from .screen import fault_screen, screen
 from .selftest import replay
 from .sink import Sink, open_sink
@@ -44,7 +45,7 @@ class Station:
 
 @dataclass
 class Summary:
-    """What a run came to: fields read, conclusive ones, pictures that could not be read, engine failures."""
+    """What a run came to: fields, conclusive ones, pictures that could not be read or prepared, engine failures."""
 
     fields: int = 0
     conclusive: int = 0
@@ -100,6 +101,7 @@ def open_station(config: DeviceConfig) -> Iterator[Station]:
     Raises:
         BundleRefused: when this machine does not reproduce the bundle's goldens.
         AlledgeError: for whatever cannot be opened.
+        Exception: whatever else ends the run, once the display has shown it: it must not go on showing a verdict.
     """
     with ExitStack() as stack:
         display = _open_display(config)
@@ -110,8 +112,9 @@ def open_station(config: DeviceConfig) -> Iterator[Station]:
             camera = stack.enter_context(closing(open_camera(_camera_uri(config))))
             sinks = tuple(stack.enter_context(closing(s)) for s in _open_sinks(config))
             yield Station(pipeline, camera, sinks, display)
-        except AlledgeError as error:
-            _show_fault(display, str(error))
+        except Exception as error:
+            with suppress(Exception):  # a display that fails as well must not hide the cause
+                _show_fault(display, _sentence(error))
             raise
 
 
@@ -159,7 +162,7 @@ def one_field(station: Station, summary: Summary) -> Verdict | None:
 def _judge_frame(pipeline: Pipeline, frame: Frame, start: float,
                  summary: Summary) -> tuple[Verdict, NDArray[np.uint8]]:
     captured = perf_counter()
-    look = pipeline.prepare(frame.rgb)
+    look = _prepare(pipeline, frame)
     prepared = perf_counter()
     timings = {"capture": _ms(start, captured), "segment": _ms(captured, prepared)}
     source = frame.metadata.get("source", "")
@@ -171,6 +174,14 @@ def _judge_frame(pipeline: Pipeline, frame: Frame, start: float,
         return replace(lost, quality=look.quality, coverage=look.prepared.mask.coverage), look.tile
     timings["infer"] = _ms(prepared, perf_counter())
     return replace(verdict, taken_at=frame.taken_at, source=source, timings_ms=timings), look.tile
+
+
+def _prepare(pipeline: Pipeline, frame: Frame) -> Look:
+    try:
+        return pipeline.prepare(frame.rgb)
+    except (UsageError, cv2.error) as error:
+        reason = f"OpenCV cannot prepare it ({error.err})" if isinstance(error, cv2.error) else str(error)
+        raise FrameError(reason, frame.metadata.get("source", ""), frame.taken_at) from error
 
 
 def _lost(pipeline: Pipeline, reason: str, source: str, taken_at: str, timings: Mapping[str, float]) -> Verdict:
@@ -210,6 +221,10 @@ def _show_fault(display: Display | None, sentence: str) -> None:
     """On a picture display only: on a terminal the same sentence follows on stderr."""
     if display is not None and display.mode != "text":
         display.show(fault_screen(sentence, display.size), [f"Fault: {sentence}"])
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) if isinstance(error, AlledgeError) else f"{type(error).__name__}: {error}"
 
 
 def _open_display(config: DeviceConfig) -> Display | None:

@@ -32,8 +32,11 @@ def _replay_one(bundle: Bundle, engine: Engine, golden: Golden) -> str:
         return f"golden {golden.image}: its mask differs in {changed} of {prepared.mask.pixels.size} pixels"
     if tensor_digest(prepared.tensor) != golden.tensor_sha256:
         return f"golden {golden.image}: the prepared tensor differs"
-    difference = float(np.abs(engine.infer(prepared.tensor).probs - np.asarray(golden.probabilities)).max())
-    if difference > bundle.manifest.tolerance:
+    answered, promised = engine.infer(prepared.tensor).probs, np.asarray(golden.probabilities)
+    if answered.shape != promised.shape:
+        return f"golden {golden.image}: {promised.size} probabilities are promised, the engine gave {answered.size}"
+    difference = float(np.abs(answered - promised).max())
+    if not difference <= bundle.manifest.tolerance:  # NaN is refused too
         return (f"golden {golden.image}: probabilities differ by {difference:.3f}, "
                 f"accepted up to {bundle.manifest.tolerance:g}")
     return ""

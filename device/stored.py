@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from alledge.errors import UsageError
-from alledge.images import write_bytes
+from alledge.files import write_bytes
 from alledge.labels import INCONCLUSIVE, LABELS
 from alledge.verdict import RESEARCH_USE_ONLY, Verdict
 
@@ -26,8 +26,7 @@ def select(database: Path, verdict: str | None = None, last: int | None = None) 
     """
     if verdict is not None and verdict not in (*LABELS, INCONCLUSIVE):
         raise UsageError(f"verdict {verdict!r} is unknown: expected one of {', '.join((*LABELS, INCONCLUSIVE))}")
-    rows = [row for row in read_results(database) if verdict in (None, row.verdict)]
-    return rows if last is None else rows[-last:]
+    return list(read_results(database, verdict=verdict, last=last))
 
 
 def find(database: Path, sequence: int) -> Verdict:
@@ -37,9 +36,8 @@ def find(database: Path, sequence: int) -> Verdict:
         UsageError: when there is none of that number.
         SinkError: when the database cannot be read.
     """
-    for row in read_results(database):
-        if row.sequence == sequence:
-            return row
+    for row in read_results(database, sequence=sequence):
+        return row
     raise UsageError(f"{database}: holds no result {sequence}; `alledge results list` shows which it holds")
 
 

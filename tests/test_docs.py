@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
 from alledge.cli import COMMANDS, _import
 from alledge.config import DeviceConfig
+from alledge.errors import CameraError
 from alledge.manifest import Manifest
 
 ROOT = Path(__file__).parent.parent
@@ -94,3 +96,20 @@ def test_every_warning_of_use_is_on_the_command_line_too():
 
 def test_commands_are_typer_commands():
     assert all(isinstance(command, typer.core.TyperCommand) for _, command in commands())
+
+
+def test_the_example_back_end_works_as_it_stands(tmp_path, monkeypatch):
+    import alledge.device.camera as cameras
+
+    code = re.search(r"```python\n(.+?)```", (ROOT / "docs" / "new-backend.md").read_text(), re.S).group(1)
+    (tmp_path / "npy.py").write_text(code)
+    monkeypatch.setattr(cameras, "__path__", [*cameras.__path__, str(tmp_path)])
+    frames = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    np.save(tmp_path / "frames.npy", frames)
+    camera = cameras.open_camera(f"npy://{tmp_path / 'frames.npy'}")
+    seen = [camera.read() for _ in range(4)]
+    assert seen[3] is None
+    assert np.array_equal([frame.rgb for frame in seen[:3]], frames)
+    camera.close()
+    with pytest.raises(CameraError, match="cannot be opened"):
+        cameras.open_camera("npy://absent.npy")

@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 from alledge.dataset import Dataset, Item
 from alledge.images import read_image
 from alledge.labels import LABELS
-from alledge.preprocess import Preprocessing
-from alledge.runfolder import Tiles
 
 from .baseline import histogram_accuracy
-from .batches import read_tiles
 
 HASH_SIDE = 16  # 256-bit difference hash
 NEAR_BITS = 10  # of 256; unrelated smears of one stain differ in about 100
@@ -38,7 +35,7 @@ def audit(dataset: Dataset) -> dict[str, Any]:
         "sizes": dict(Counter(f"{image.shape[1]}x{image.shape[0]}" for image in images).most_common(_SHOWN)),
         "exact_duplicates": _exact_duplicates(items),
         "near_duplicates_across_subsets": {"count": len(near), "examples": near[:_SHOWN]},
-        "baseline_histogram_accuracy": _baseline(dataset),
+        "baseline_histogram_accuracy": histogram_accuracy(dataset.subset("train"), dataset.subset("test")),
         "split_sha256": dataset.split_sha256,
     }
 
@@ -59,20 +56,12 @@ def _exact_duplicates(items: Sequence[Item]) -> list[list[str]]:
 
 def _near_duplicates(items: Sequence[Item], bits: NDArray[np.bool_]) -> list[list[str]]:
     """Pairs from different subsets whose hashes differ in at most `NEAR_BITS` bits."""
-    packed = np.packbits(bits, axis=1)
+    signs = np.where(bits, 1, -1).astype(np.float32)
     subsets = np.array([i.subset for i in items])
     pairs = []
     for row in range(len(items)):
-        distance = np.bitwise_count(packed[row + 1:] ^ packed[row]).sum(1)
-        for other in np.flatnonzero((distance <= NEAR_BITS) & (subsets[row + 1:] != subsets[row])) + row + 1:
-            pairs.append([str(items[row].path), str(items[other].path)])
+        distance = (bits.shape[1] - signs[row + 1:] @ signs[row]) / 2
+        for other in np.flatnonzero((distance <= NEAR_BITS) & (subsets[row + 1:] != subsets[row])):
+            pairs.append([str(items[row].path), str(items[row + 1 + int(other)].path)])
     return pairs
 
-
-def _baseline(dataset: Dataset) -> float | None:
-    """None when the split leaves nothing to train or to test the baseline on."""
-    tiles: dict[str, Tiles] = {name: read_tiles(dataset.subset(name), Preprocessing(size=224, segment="none"))
-                               for name in ("train", "test")}
-    if len(np.unique(tiles["train"].truth)) < 2 or not len(tiles["test"].truth):
-        return None
-    return histogram_accuracy(tiles["train"], tiles["test"])

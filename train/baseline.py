@@ -1,6 +1,7 @@
 """The figure every accuracy must stand beside: what a colour histogram knows without seeing one shape."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -11,19 +12,29 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from alledge.dataset import Item
+from alledge.preprocess import Preprocessing
 from alledge.runfolder import Tiles
 
+from .batches import read_tiles
+
+WHOLE_FIELD = Preprocessing(size=224, segment="none")
 BINS = 8  # per channel
 MAX_ITERATIONS = 1000
 
 
-def histogram_accuracy(train: Tiles, test: Tiles) -> float:
-    """Accuracy on `test` of class-balanced logistic regression on 8x8x8 RGB histograms of `train`."""
-    return float((histogram_guess(train, test) == test.truth).mean())
+def histogram_accuracy(train: Sequence[Item], test: Sequence[Item]) -> float | None:
+    """Accuracy on `test` of class-balanced logistic regression on 8x8x8 RGB histograms of `train`, whole fields.
+
+    None when there is nothing to learn from or nothing to be judged on.
+    """
+    if len({item.label for item in train}) < 2 or not test:
+        return None
+    seen, judged = (read_tiles(items, WHOLE_FIELD) for items in (train, test))
+    return float((_guess(seen, judged) == judged.truth).mean())
 
 
-def histogram_guess(train: Tiles, test: Tiles) -> NDArray[np.int64]:
-    """[n] class indices that the baseline gives the test tiles."""
+def _guess(train: Tiles, test: Tiles) -> NDArray[np.int64]:
     model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=MAX_ITERATIONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a baseline at its iteration limit is still a baseline

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from alledge.images import write_bytes
+from alledge.files import write_bytes
 from alledge.labels import TITLES
 from alledge.runfolder import MODEL_CARD, TrainingRecord
 

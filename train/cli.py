@@ -7,12 +7,11 @@ import typer
 
 from alledge.dataset import FOLD_COLUMNS, read_dataset
 from alledge.errors import UsageError
-from alledge.output import emit
+from alledge.output import Progress, command_group, emit
 from alledge.quiet import quiet
 from alledge.runfolder import RECORD, REPORT, TrainingRecord
 
-data = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True,
-                   help="Look at a data set before trusting it.")
+data = command_group(help="Look at a data set before trusting it.")
 
 
 def train(
@@ -44,17 +43,15 @@ def train(
     _check_out(out, folds)
     with quiet() as person:
         from .crossval import cross_validate
-        from .fit import Options
         from .fit import train as fit
+        from .options import Options
 
-        def log(line: str) -> None:
-            print(line, file=person)
-
+        progress = Progress(person)
         options = Options(backbone, head, loss, weights, segment, epochs, batch, seed)
         if folds:
-            summary = cross_validate(dataset, folds, out, options, log)
+            summary = cross_validate(dataset, folds, out, options, progress)
         else:
-            summary = _summary(out, fit(dataset, out, options, log))
+            summary = _summary(out, fit(dataset, out, options, progress))
     _tell(summary, out, json)
 
 

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from alledge.dataset import Dataset, fold_names, hold_out
+from alledge.dataset import Dataset, cut_groups, fold_names, hold_out
 from alledge.errors import DataError
-from alledge.images import write_bytes
+from alledge.files import write_bytes
 from alledge.metrics import score
+from alledge.output import Progress
 from alledge.predictions import PREDICTIONS, read_predictions
 from alledge.runfolder import is_run, read_record
 
-from .fit import Log, Options, train
+from .fit import train
+from .options import Options
 
 SUMMARY = "crossval.json"
 
@@ -31,26 +33,31 @@ class Fold:
     baseline_histogram_accuracy: float
 
 
-def cross_validate(dataset: Dataset, folds: str, out: Path, options: Options, log: Log) -> dict[str, Any]:
+def cross_validate(dataset: Dataset, folds: str, out: Path, options: Options,
+                   progress: Progress) -> dict[str, Any]:
     """Train one run per fold below `out`, skip those already complete, pool the test rows of all.
 
     Raises:
         DataError: when a finished fold in `out` was made with other options or another split.
     """
+    cut = cut_groups(dataset, folds)
+    if cut:
+        progress.say(f"warning: --folds {folds} cuts {cut} groups: near-twins of test images are trained on, so the "
+                     "figures are optimistic")
     done = []
     for name in fold_names(dataset, folds):
         run = out / f"{folds}-{name}"
         held_out = hold_out(dataset, folds, name)
         if is_run(run):
             _check_same(run, held_out, options)
-            log(f"fold {name}: complete already, kept")
+            progress.say(f"fold {name}: complete already, kept")
         else:
-            log(f"fold {name}: training")
-            train(held_out, run, options, log)
+            progress.say(f"fold {name}: training")
+            train(held_out, run, options, progress)
         record = read_record(run)
         done.append(Fold(name, run.name, record.metrics["n"], record.metrics["accuracy"],
                          record.metrics["baseline_histogram_accuracy"]))
-    return _pool(out, folds, done, options)
+    return _pool(out, folds, cut, done, options)
 
 
 def _check_same(run: Path, dataset: Dataset, options: Options) -> None:
@@ -59,12 +66,13 @@ def _check_same(run: Path, dataset: Dataset, options: Options) -> None:
         raise DataError(f"{run}: holds a run with other options or another split; choose another --out")
 
 
-def _pool(out: Path, folds: str, done: list[Fold], options: Options) -> dict[str, Any]:
+def _pool(out: Path, folds: str, cut: int, done: list[Fold], options: Options) -> dict[str, Any]:
     parts = [read_predictions(out / fold.run / PREDICTIONS) for fold in done]
     probabilities, truth, sure = (np.concatenate(column) for column in zip(*parts, strict=True))
     sizes = [fold.n for fold in done]
     summary = {
         "folds": folds,
+        "cut_groups": cut,
         **score(probabilities, truth, sure).to_json(),
         "baseline_histogram_accuracy": float(np.average([f.baseline_histogram_accuracy for f in done], weights=sizes)),
         "runs": [asdict(fold) for fold in done],

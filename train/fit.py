@@ -4,8 +4,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,10 @@ from numpy.typing import NDArray
 from alledge import __version__
 from alledge.calibration import Calibration, answered, apply_temperature, fit_calibration, fit_gate
 from alledge.dataset import SUBSETS, Dataset, Item
-from alledge.errors import DataError, UsageError
+from alledge.errors import DataError
 from alledge.labels import LABELS
 from alledge.metrics import score
+from alledge.output import Progress
 from alledge.predictions import PREDICTIONS, write_predictions
 from alledge.preprocess import Preprocessing
 from alledge.runfolder import (
@@ -32,45 +32,18 @@ from alledge.runfolder import (
     write_tiles,
 )
 
-from .backbones import find, preprocessing_for
+from .backbones import preprocessing_for
 from .baseline import histogram_accuracy
-from .batches import Batches, predict, read_tiles
+from .batches import predict, read_tiles
 from .card import write_card
-from .losses import FocalLoss
-from .model import build_model
+from .learn import learn
+from .options import Options
 from .report import write_report
 
-KEPT_TILES = 200  # calibration tiles: more did not help int8 (docs/results/calibration.md says how many are enough)
-Log = Callable[[str], None]
+KEPT_TILES = 200  # training tiles for conversion, which chooses int8 ranges with 100 of them and the gate with all
 
 
-@dataclass(frozen=True)
-class Options:
-    """What `alledge train` was asked for; see its `--help`."""
-
-    backbone: str = "mobilenetv2"
-    head: str = "compact"
-    loss: str = "focal"
-    weights: str = "imagenet"
-    segment: str = "none"
-    epochs: int = 6
-    batch: int = 32
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        find(self.backbone)
-        if self.weights not in ("imagenet", "none") and not Path(self.weights).is_file():
-            raise UsageError(f"--weights {self.weights}: expected imagenet, none or a weights file, found no such file")
-        for name, value, known in (("head", self.head, ("compact",)), ("loss", self.loss, ("focal", "crossentropy")),
-                                   ("segment", self.segment, ("none", "paper", "stain"))):
-            if value not in known:
-                raise UsageError(f"--{name} {value!r} is unknown: expected {', '.join(known)}")
-        for name, number in (("epochs", self.epochs), ("batch", self.batch)):
-            if number < 1:
-                raise UsageError(f"--{name} {number}: expected at least 1")
-
-
-def train(dataset: Dataset, out: Path, options: Options, log: Log) -> TrainingRecord:
+def train(dataset: Dataset, out: Path, options: Options, progress: Progress) -> TrainingRecord:
     """Train on `train` rows, select and calibrate on `val` rows, score on `test` rows.
 
     Raises:
@@ -80,10 +53,11 @@ def train(dataset: Dataset, out: Path, options: Options, log: Log) -> TrainingRe
     items = {name: dataset.subset(name) for name in SUBSETS}
     _check_subsets(items)
     preprocessing = preprocessing_for(options.backbone, options.segment)
-    tiles = {name: read_tiles(rows, preprocessing) for name, rows in items.items()}
-    log(f"{', '.join(f'{len(rows)} {name}' for name, rows in items.items())} images, {preprocessing.size} px")
+    with progress.bar("reading images", len(dataset.items)) as step:
+        tiles = {name: read_tiles(rows, preprocessing, step) for name, rows in items.items()}
+    progress.say(f"{', '.join(f'{len(rows)} {name}' for name, rows in items.items())} images, {preprocessing.size} px")
     started = time.monotonic()
-    model, history = _fit(tiles, preprocessing, options, log)
+    model, history = learn(tiles, preprocessing, options, progress)
     seconds = time.monotonic() - started
     calibration, probabilities, sure = _judge(model, tiles, preprocessing)
     out.mkdir(parents=True, exist_ok=True)
@@ -96,7 +70,7 @@ def train(dataset: Dataset, out: Path, options: Options, log: Log) -> TrainingRe
         options=asdict(options),
         provenance=_provenance(dataset, items, seconds),
         metrics={**score(probabilities, tiles["test"].truth, sure).to_json(),
-                 "baseline_histogram_accuracy": histogram_accuracy(tiles["train"], tiles["test"])},
+                 "baseline_histogram_accuracy": histogram_accuracy(items["train"], items["test"])},
         history=history,
     )
     _write_run(out, model, tiles, record)
@@ -104,39 +78,6 @@ def train(dataset: Dataset, out: Path, options: Options, log: Log) -> TrainingRe
     write_card(out, record)
     write_record(out, record)
     return record
-
-
-def _fit(tiles: dict[str, Tiles], preprocessing: Preprocessing, options: Options,
-         log: Log) -> tuple[keras.Model, dict[str, list[float]]]:
-    keras.utils.set_random_seed(options.seed)
-    model = build_model(options.backbone, options.weights)
-    row = find(options.backbone)
-    batches = Batches(tiles["train"], preprocessing, options.batch, options.seed, row.augmentation)
-    alpha = _balance(tiles["train"].truth)
-    loss = FocalLoss(alpha, gamma=2.0 if options.loss == "focal" else 0.0)
-    peak = row.learning_rate[options.weights == "none"]
-    trained = keras.Model(model.inputs, model.output["probs"])  # the embedding has no truth to be trained on
-    trained.compile(keras.optimizers.Adam(_schedule(peak, len(batches) * options.epochs), clipnorm=1.0), loss,
-                    metrics=["accuracy"])
-    told = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: log(_line(epoch, options.epochs, logs)))
-    best = keras.callbacks.EarlyStopping("val_loss", patience=options.epochs, restore_best_weights=True)
-    history = trained.fit(batches, epochs=options.epochs, verbose=0, callbacks=[told, best],
-                          validation_data=Batches(tiles["val"], preprocessing, options.batch))
-    return model, {name: [float(v) for v in values] for name, values in history.history.items()}
-
-
-def _schedule(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Warm up over a twentieth of the steps, then a cosine down to nothing: the last epochs hardly move."""
-    warm = max(1, steps // 20)
-    return keras.optimizers.schedules.CosineDecay(peak / 10, max(1, steps - warm), warmup_target=peak,
-                                                  warmup_steps=warm)
-
-
-def _balance(truth: NDArray[np.int64]) -> list[float]:
-    """alpha_t: inverse class frequency with a mean of 1 over the training rows; 0 for an absent class."""
-    counts = np.bincount(truth, minlength=len(LABELS))
-    share = np.where(counts > 0, len(truth) / np.maximum(counts, 1), 0.0)
-    return [float(v) for v in share / np.count_nonzero(counts)]
 
 
 def _judge(model: keras.Model, tiles: dict[str, Tiles],
@@ -195,8 +136,3 @@ def _check_subsets(items: dict[str, tuple[Item, ...]]) -> None:
                             "each of train and val; add images or change the split")
     if not items["test"]:
         raise DataError("the split has no test rows: expected some, or the run could not be judged")
-
-
-def _line(epoch: int, epochs: int, logs: dict[str, float]) -> str:
-    return (f"epoch {epoch + 1}/{epochs}: loss {logs['loss']:.4f}, validation loss {logs['val_loss']:.4f}, "
-            f"accuracy {logs['accuracy']:.3f}, validation accuracy {logs['val_accuracy']:.3f}")

@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from alledge.images import encode_png, write_bytes
+from alledge.files import write_bytes
+from alledge.images import encode_png
 from alledge.labels import LABELS, TITLES
 from alledge.metrics import ECE_BINS
 from alledge.page import html_page

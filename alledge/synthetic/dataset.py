@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alledge.errors import UsageError
+from alledge.images import MASKS
 from alledge.labels import LABELS
 
 from .field import REFERENCE_PX, draw_field
@@ -22,8 +23,6 @@ from .stain import STAINS
 FIELDS_PER_SLIDE = 4
 FOLDS = 5
 TEST_SHARE, VAL_SHARE = 0.25, 0.15
-MASKS = "masks"
-"""Folder of the nucleus masks; no class has that name, so readers of class folders pass it by."""
 
 
 @dataclass(frozen=True)

@@ -26,19 +26,17 @@ class Frame:
 
     Attributes:
         rgb: uint8 [H, W, 3].
-        sequence: counts this camera's reads from 1, unreadable ones too.
         taken_at: ISO 8601, UTC; from a clock that may be wrong, so never order by it.
-        metadata: `source` (file name, URI ...) and, where it is known, `truth` (a label).
+        metadata: `source` (file name, URI ...).
     """
 
     rgb: NDArray[np.uint8]
-    sequence: int
     taken_at: str
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class FrameError(ImageError):
-    """Raised by `Camera.read` when this one field is lost and the next may be fine. `source` names it."""
+    """Raised when this one field cannot be read or prepared and the next may be fine. `source` names it."""
 
     def __init__(self, message: str, source: str, taken_at: str) -> None:
         super().__init__(message)

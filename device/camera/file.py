@@ -4,13 +4,10 @@ import os
 from pathlib import Path
 
 from alledge.errors import AlledgeError, CameraError
-from alledge.images import SUFFIXES, read_image
-from alledge.labels import find_label
+from alledge.images import SUFFIXES, find_images, read_image
 
 from . import Frame, FrameError, now
 from ._paths import path_of
-
-MASKS = "masks"  # where `alledge synth` puts its nucleus masks: pictures, but not fields
 
 
 def create(rest: str) -> "FileCamera":
@@ -22,7 +19,7 @@ def create(rest: str) -> "FileCamera":
     path = path_of(rest)
     if not rest or not os.path.exists(path):
         raise CameraError(f"camera file://{rest} cannot be opened: expected an image or a folder, found nothing there")
-    images = [path] if os.path.isfile(path) else _below(path)
+    images = [path] if os.path.isfile(path) else find_images(path)
     if not images:
         raise CameraError(f"camera file://{rest} cannot be opened: the folder holds no image "
                           f"({', '.join(sorted(SUFFIXES))})")
@@ -30,7 +27,7 @@ def create(rest: str) -> "FileCamera":
 
 
 class FileCamera:
-    """Reads one image after another; the class folder's name, if it is one, becomes the frame's `truth`."""
+    """Reads one image after another."""
 
     def __init__(self, images: list[Path]) -> None:
         self._images = images
@@ -49,20 +46,9 @@ class FileCamera:
             raise FrameError(str(error), str(path), taken_at) from error
         except OSError as error:
             raise FrameError(f"{path}: cannot be read ({error.strerror})", str(path), taken_at) from error
-        truth = find_label(path.parent.name)
-        return Frame(rgb, self._next, taken_at, {"source": str(path), **({"truth": truth} if truth else {})})
+        return Frame(rgb, taken_at, {"source": str(path)})
 
     def close(self) -> None:
         """Forget the images."""
         self._images = []
         self._next = 0
-
-
-def _below(folder: Path) -> list[Path]:
-    """Images below a folder, sorted by their path; hidden files and the masks of synthetic smears are none."""
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return sorted(p for p in found if _is_field(p.relative_to(folder)))
-
-
-def _is_field(relative: Path) -> bool:
-    return MASKS not in relative.parts[:-1] and not any(part.startswith(".") for part in relative.parts)

@@ -41,15 +41,15 @@ class SyntheticCamera:
 
     def __init__(self, seed: int, label: str | None, size: int) -> None:
         self._seed, self._label, self._size = seed, label, size
-        self._sequence = 0
+        self._drawn = 0
 
     def read(self) -> Frame | None:
         """Draw the next field."""
-        label = self._label or LABELS[self._sequence % len(LABELS)]
-        seed = self._seed + self._sequence
+        label = self._label or LABELS[self._drawn % len(LABELS)]
+        seed = self._seed + self._drawn
         field = draw_field(label, seed, self._size)
-        self._sequence += 1
-        return Frame(field.rgb, self._sequence, now(), {"source": f"synthetic {label} seed {seed}", "truth": label})
+        self._drawn += 1
+        return Frame(field.rgb, now(), {"source": f"synthetic {label} seed {seed}"})
 
     def close(self) -> None:
         """Nothing is held."""

@@ -9,7 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from alledge.config import state_folder
 from alledge.errors import UsageError
-from alledge.images import write_bytes
+from alledge.files import write_bytes
 
 from ..screen import SIZES, SMALL
 

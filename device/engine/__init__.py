@@ -13,6 +13,7 @@ from alledge.labels import LABELS
 from alledge.manifest import Manifest, TensorSpec
 
 FLOAT_SLACK = 1e-3  # how far the sum of four float32 (or half-precision) probabilities may be from 1
+MAX_PROBS_SCALE = 1 / 64  # quantisation step; softmax in 8 bits has 1/256
 MAX_THREADS = 64
 
 # manifest.engine -> engines that can read the same model file, the intended one first.
@@ -64,7 +65,7 @@ def open_engine(bundle: Bundle, name: str | None = None, threads: int = 1) -> En
     if not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"threads={threads} is out of range: expected 1 to {MAX_THREADS}")
     name = _choose(bundle.manifest, name)
-    _check_input(bundle)
+    _check_tensors(bundle)
     create = backends.load("engine", name)
     return _Checked(create(bundle, threads), bundle.manifest)
 
@@ -75,7 +76,8 @@ class _Checked:
     def __init__(self, engine: Engine, manifest: Manifest) -> None:
         self.name = engine.name
         self._engine = engine
-        self._slack = FLOAT_SLACK + len(LABELS) * manifest.probs.scale  # each may be off by one quantisation step
+        step = 0.0 if manifest.probs.dtype == "float32" else manifest.probs.scale
+        self._slack = FLOAT_SLACK + len(LABELS) * step  # each may be off by one quantisation step
         self._width = manifest.embedding.shape[-1]
 
     def infer(self, tensor: NDArray[np.float32]) -> Output:
@@ -122,14 +124,17 @@ def _choose(manifest: Manifest, name: str | None) -> str:
     return chosen
 
 
-def _check_input(bundle: Bundle) -> None:
+def _check_tensors(bundle: Bundle) -> None:
     manifest, size = bundle.manifest, bundle.manifest.preprocessing.size
-    _check_scale(bundle, manifest.input, (1, size, size, 3))
-    _check_scale(bundle, manifest.probs, (1, len(LABELS)))
-    _check_scale(bundle, manifest.embedding, (1, manifest.embedding.shape[-1] if manifest.embedding.shape else 0))
+    _check_tensor(bundle, manifest.input, (1, size, size, 3))
+    _check_tensor(bundle, manifest.probs, (1, len(LABELS)))
+    _check_tensor(bundle, manifest.embedding, (1, manifest.embedding.shape[-1] if manifest.embedding.shape else 0))
+    if manifest.probs.dtype != "float32" and not manifest.probs.scale <= MAX_PROBS_SCALE:
+        raise BundleRefused(f"{bundle.path}: expected probabilities in steps of 1/64 or finer, its manifest says "
+                            f"{manifest.probs.scale:g}")
 
 
-def _check_scale(bundle: Bundle, spec: TensorSpec, shape: tuple[int, ...]) -> None:
+def _check_tensor(bundle: Bundle, spec: TensorSpec, shape: tuple[int, ...]) -> None:
     if spec.shape != shape or 0 in shape:
         raise BundleRefused(f"{bundle.path}: expected tensor {spec.name!r} of shape {list(shape)}, its manifest says "
                             f"{list(spec.shape)}")

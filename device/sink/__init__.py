@@ -16,8 +16,8 @@ class Sink(Protocol):
     def write(self, verdict: Verdict) -> Verdict:
         """Put one result on disk and return it as stored.
 
-        A verdict of sequence 0 is given the next number of this sink; another keeps the one it has. Order by that
-        number, never by time: boards without a real-time clock start in the past.
+        The database numbers what has no number yet (sequence 0) and comes first in every run; the others keep the
+        number they are given. Order by it, never by time: boards without a real-time clock start in the past.
 
         Raises:
             SinkError: when it is not safely on disk.

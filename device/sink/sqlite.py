@@ -6,7 +6,7 @@ Write-ahead log with synchronous=FULL, because NORMAL loses committed rows in a 
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -86,8 +86,14 @@ class SqliteSink:
             self._database.close()
 
 
-def read_results(path: Path) -> Iterator[Verdict]:
-    """Stored results in order of their sequence. Nothing is written.
+def read_results(path: Path, *, sequence: int | None = None, verdict: str | None = None,
+                 last: int | None = None) -> Iterator[Verdict]:
+    """Stored results in order of their sequence, only those asked for. Nothing is written.
+
+    Args:
+        path: of the database.
+        sequence, verdict: only the one of this number, only those of this verdict.
+        last: only so many of them, the latest.
 
     Raises:
         SinkError: when there is none at that path, or it is not one of ours.
@@ -98,8 +104,17 @@ def read_results(path: Path) -> Iterator[Verdict]:
         database.execute("PRAGMA query_only=ON")
         if _version(database, path) == 0:
             return
-        for row in database.execute(f"SELECT {', '.join(_COLUMNS)} FROM results ORDER BY sequence"):
+        for row in _rows(database, {"sequence": sequence, "verdict": verdict}, last):
             yield _verdict(dict(zip(_COLUMNS, row, strict=True)))
+
+
+def _rows(database: sqlite3.Connection, asked: dict[str, Any], last: int | None) -> Iterable[tuple[Any, ...]]:
+    """Rows whose columns equal what is `asked` (None for any), oldest first."""
+    where = " AND ".join(f"{column} = :{column}" for column, value in asked.items() if value is not None)
+    query = f"SELECT {', '.join(_COLUMNS)} FROM results {where and 'WHERE'} {where} ORDER BY sequence"
+    if last is None:
+        return database.execute(query, asked)
+    return reversed(database.execute(f"{query} DESC LIMIT :last", {**asked, "last": last}).fetchall())
 
 
 def _reading(path: Path) -> str:

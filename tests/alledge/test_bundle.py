@@ -126,6 +126,39 @@ def test_a_compressed_member_is_refused_before_it_is_unpacked(bundle, tmp_path):
         Bundle.open(path)
 
 
+def test_a_zip64_directory_cannot_overrule_the_bounds(bundle, tmp_path):
+    whole = bundle.path.read_bytes()
+    path = tmp_path / "zip64.alledge"
+    path.write_bytes(whole[:-22] + b"PK\x06\x07" + bytes(16) + whole[-22:])
+    with pytest.raises(BundleRefused, match="Zip64"):
+        Bundle.open(path)
+
+
+def test_a_damaged_name_in_the_directory_is_refused(bundle, tmp_path):
+    whole = bytearray(bundle.path.read_bytes())
+    entry = whole.rfind(b"PK\x01\x02")
+    whole[entry + 9] |= 0x08  # the flag that says: this name is UTF-8
+    whole[entry + 46] = 0xFF  # its first byte, which UTF-8 never has
+    path = tmp_path / "name.alledge"
+    path.write_bytes(whole)
+    with pytest.raises(BundleRefused, match="not a complete bundle"):
+        Bundle.open(path)
+
+
+@pytest.mark.parametrize("change", [
+    (lambda m: {**m, "tolerance": float("nan")}),
+    (lambda m: {**m, "calibration": {**m["calibration"], "temperature": float("inf")}}),
+    (lambda m: {**m, "preprocessing": {**m["preprocessing"], "scale": [float("nan")] * 3}}),
+    (lambda m: {**m, "goldens": [{**m["goldens"][0], "probabilities": [float("nan")] * 4}]}),
+    (lambda m: {**m, "goldens": [{**m["goldens"][0], "probabilities": [0.5, 0.5]}]}),
+])
+def test_numbers_that_would_disarm_a_check_are_refused(bundle, tmp_path, change):
+    path = rewritten(bundle, tmp_path / "bad.alledge", lambda e: [
+        (e[0][0], json.dumps(change(json.loads(e[0][1])), sort_keys=True, separators=(",", ":")).encode()), *e[1:]])
+    with pytest.raises(BundleRefused, match="not valid"):
+        Bundle.open(path)
+
+
 def test_other_labels_are_refused(tmp_path):
     with pytest.raises(BundleRefused, match="its classes are"):
         write_bundle(tmp_path / "x.alledge", manifest(labels=["cat", "dog"]), MEMBERS)

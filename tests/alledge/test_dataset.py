@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from alledge.dataset import fold_names, hold_out, read_dataset
+from alledge.dataset import cut_groups, fold_names, hold_out, read_dataset
 from alledge.errors import DataError, UsageError
 from alledge.labels import LABELS, find_label
 
@@ -63,6 +63,7 @@ def test_folds_cover_every_item_once_and_cut_no_group(smears, folds):
         held = hold_out(dataset, folds, name)
         assert {i.subset for i in held.items} == {"train", "val", "test"}
         tested += [i.path for i in held.subset("test")]
+        assert bool(cut_groups(dataset, folds)) == (folds == "random")
         if folds == "group":
             groups = {s: {i.group for i in held.subset(s)} for s in ("train", "val", "test")}
             assert not (groups["train"] & groups["val"])

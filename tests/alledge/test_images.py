@@ -1,14 +1,15 @@
 import contextlib
 import struct
 import zlib
+from io import BytesIO
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from alledge.errors import ImageError, UsageError
-from alledge.images import decode_image, encode_png, read_image, write_png
+from alledge.errors import ImageError, OutputError, UsageError
+from alledge.images import decode_image, encode_png, find_images, read_image, write_png
 from alledge.synthetic import draw_field
 
 
@@ -77,6 +78,29 @@ def spoiled(rgb, tmp_path, how):
     return path
 
 
+def test_a_cut_jpeg_is_refused_although_its_thumbnail_ends_properly(rgb, tmp_path):
+    """The end marker of a thumbnail inside the header must not pass for the end of the picture."""
+    path = tmp_path / "a.jpg"
+    small, whole = BytesIO(), BytesIO()
+    Image.fromarray(rgb).resize((80, 80)).save(small, "JPEG", quality=95)
+    Image.fromarray(rgb).save(whole, "JPEG", quality=80)
+    thumbnail = b"Exif\0\0" + small.getvalue()
+    header = b"\xff\xd8\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    path.write_bytes(header + whole.getvalue()[2:])
+    assert read_image(path).shape == rgb.shape
+    path.write_bytes((header + whole.getvalue()[2:])[:len(header) + 1500])
+    with pytest.raises(ImageError, match="damaged"):
+        read_image(path)
+
+
+def test_folders_of_masks_and_other_files_are_no_images(rgb, tmp_path):
+    for name in ("b/2.png", "a/1.png", "masks/a/1.png", "a/._1.png", ".cache/3.png"):
+        write_png(tmp_path / name, rgb)
+    (tmp_path / "a" / "notes.txt").write_text("x")
+    (tmp_path / "folder.png").mkdir()
+    assert [p.name for p in find_images(tmp_path)] == ["1.png", "2.png"]
+
+
 @pytest.mark.parametrize(("how", "says"), [
     ("empty", "received 0"), ("text", "does not decode"), ("cut png", "damaged"), ("cut jpeg", "damaged"),
     ("16-bit", "uint16"), ("CMYK", "CMYK"), ("greyscale", "greyscale"), ("greyscale jpeg", "greyscale"),
@@ -109,6 +133,6 @@ def test_random_damage_never_escapes_as_another_error(rgb):
 def test_an_unwritable_place_is_named_and_leaves_nothing(tmp_path):
     blocker = tmp_path / "file"
     blocker.write_text("kept")
-    with pytest.raises(ImageError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         write_png(blocker / "a.png", np.zeros((40, 40, 3), np.uint8))
     assert blocker.read_text() == "kept"

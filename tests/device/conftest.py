@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -151,3 +152,16 @@ def tflite_bundle(tmp_path_factory: pytest.TempPathFactory, tflite_model: bytes)
 def onnx_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     pytest.importorskip("onnxruntime")
     return make_bundle(tmp_path_factory.mktemp("bundles") / "tiny.alledge", onnx_model())
+
+
+@pytest.fixture
+def cut_film(tmp_path: Path) -> Path:
+    """The first half of the bytes of a film of 30 frames of 96x96."""
+    path = tmp_path / "cut.avi"
+    film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (96, 96))
+    for seed in range(30):
+        film.write(cv2.cvtColor(draw_field("pre_b", seed, 96).rgb, cv2.COLOR_RGB2BGR))
+    film.release()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:len(whole) // 2])
+    return path

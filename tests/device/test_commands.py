@@ -63,6 +63,14 @@ def test_bench(alledge: Cli, tflite_bundle: Bundle, tmp_path: Path) -> None:
     assert (tmp_path / "other.csv").read_text() == "name,song\n"
 
 
+def test_bench_takes_the_threads_of_the_configuration_unless_told_otherwise(alledge: Cli, onnx_bundle: Bundle,
+                                                                          tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("[engine]\nthreads = 2\n")
+    asked = ("bench", onnx_bundle.path, "--frames", 1, "--config", tmp_path / "c.toml", "--json")
+    assert json.loads(alledge(*asked).stdout)["threads"] == 2
+    assert json.loads(alledge(*asked, "--threads", 1).stdout)["threads"] == 1
+
+
 def test_doctor(alledge: Cli, onnx_bundle: Bundle, tmp_path: Path, bundle_of: Any, onnx_of: Any) -> None:
     done = alledge("doctor", onnx_bundle.path, "--json", env={"XDG_STATE_HOME": str(tmp_path / "new")})
     assert done.returncode == 0, done.stderr
@@ -94,6 +102,17 @@ def test_doctor_names_the_command_that_mends_an_absence(monkeypatch: pytest.Monk
     assert checks["an engine"].ok
 
 
+def test_doctor_names_no_extra_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from alledge.config import DeviceConfig
+    from alledge.device.doctor import examine
+
+    monkeypatch.setitem(sys.modules, "alledge.device.sink.jsonl", None)
+    sink = next(check for check in examine(DeviceConfig()) if check.name == "sink jsonl")
+    assert (sink.ok, sink.fix) == (False, "pip install --force-reinstall alledge")
+
+
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory, onnx_bundle: Bundle, alledge: Cli) -> Path:
     path = tmp_path_factory.mktemp("results") / "r.db"
@@ -114,6 +133,7 @@ def test_results_list_and_show(alledge: Cli, database: Path) -> None:
     missing = alledge("results", "show", 9, "--results", database)
     assert missing.returncode == 2
     assert "holds no result 9" in missing.stderr
+    assert alledge("results", "show", 2**64, "--results", database).returncode == 2
 
 
 def test_results_export(alledge: Cli, database: Path, tmp_path: Path) -> None:

@@ -109,6 +109,24 @@ def test_a_manifest_that_contradicts_its_preprocessing_is_refused(tmp_path: Path
         open_engine(bundle)
 
 
+def test_a_scale_that_floats_do_not_have_excuses_nothing(tmp_path: Path, bundle_of: Any, onnx_of: Any) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load_from_string(onnx_of(unsure=True))
+    model.graph.node[-1].CopyFrom(onnx.helper.make_node("Sigmoid", ["logits"], ["probs"]))
+    claimed = TensorSpec(name="probs", shape=(1, 4), dtype="float32", scale=1.0)
+    bundle = bundle_of(tmp_path / "b.alledge", model.SerializeToString(), probabilities=[0.25] * 4, probs=claimed)
+    with closing(open_engine(bundle)) as engine, pytest.raises(EngineError, match="sum to 1"):
+        engine.infer(np.zeros((64, 64, 3), np.float32))
+
+
+@pytest.mark.parametrize("scale", [0.02, 1.0, float("nan")])
+def test_probabilities_in_coarse_steps_are_refused(tflite_bundle: Bundle, scale: float) -> None:
+    manifest = tflite_bundle.manifest
+    coarse = manifest.model_copy(update={"probs": manifest.probs.model_copy(update={"scale": scale})})
+    with pytest.raises(BundleRefused, match=r"steps of 1/64 or finer|no quantisation scale"):
+        open_engine(Bundle(tflite_bundle.path, coarse, {manifest.model: tflite_bundle.model}))
+
+
 def test_threads_are_bounded(onnx_bundle: Bundle) -> None:
     with pytest.raises(UsageError, match="1 to 64"):
         open_engine(onnx_bundle, threads=0)

@@ -73,6 +73,45 @@ def test_the_domain_gate_refuses_what_is_far(at: float, conclusive: bool) -> Non
     assert conclusive or "not like the smears" in verdict.reasons[0]
 
 
+class Answering:
+    """An engine nobody checks, which always says the same."""
+
+    name = "answering"
+
+    def __init__(self, said: Output) -> None:
+        self.said = said
+
+    def infer(self, tensor: Any) -> Output:
+        return self.said
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("said", [
+    output(np.nan, np.nan, np.nan, np.nan), output(0.1, np.inf, 0.1, 0.1), output(0.97, 0.01, 0.01, 0.01, at=np.nan),
+    output(0.97, 0.01, 0.01, 0.01, at=-np.inf),
+])
+def test_numbers_that_are_not_finite_are_never_a_verdict(onnx_bundle: Bundle, said: Output) -> None:
+    verdict = Pipeline(onnx_bundle, Answering(said))(draw_field("pre_b", 3, 128).rgb)
+    assert (verdict.verdict, verdict.confidence, verdict.probabilities) == ("inconclusive", 0.0, {})
+    assert "not finite" in verdict.reasons[-1]
+    assert verdict.coverage > 0
+
+
+def test_a_gate_that_computes_nan_refuses() -> None:
+    gate = DomainGate(means=[[0.0, 0.0]], whiten=[[1.0, 0.0], [0.0, 1.0]], threshold=1.0)
+    spoiled = gate.model_copy(update={"whiten": [[np.nan, 0.0], [0.0, 1.0]]})
+    verdict = decide(output(0.97, 0.01, 0.01, 0.01), Calibration().model_copy(update={"gate": spoiled}))
+    assert "not like the smears" in " ".join(verdict.reasons)
+
+
+def test_a_temperature_that_computes_nan_refuses() -> None:
+    with np.errstate(all="ignore"):
+        verdict = decide(output(0.9, 0.05, 0.03, 0.02), Calibration().model_copy(update={"temperature": np.nan}))
+    assert "not sure enough" in " ".join(verdict.reasons)
+
+
 def test_every_doubt_is_a_reason_and_the_probabilities_stay() -> None:
     verdict = decide(output(0.97, 0.01, 0.01, 0.01), Calibration(), ["hardly any nucleus: 0.10% of the field"])
     assert verdict.verdict == "inconclusive"
@@ -115,10 +154,31 @@ def test_goldens_hold_and_a_wrong_claim_is_found(tmp_path: Path, bundle_of: Any,
         assert replay(onnx_bundle, engine) == []
         liar = bundle_of(tmp_path / "b.alledge", onnx_of(), probabilities=[0.25] * 4)
         assert "probabilities differ" in replay(liar, engine)[0]
-        golden = onnx_bundle.manifest.goldens[0].model_copy(update={"tensor_sha256": "0" * 64})
-        other = bundle_of(tmp_path / "c.alledge", onnx_of(), probabilities=golden.probabilities)
-        changed = other.manifest.model_copy(update={"goldens": [golden]})
-        assert "tensor differs" in replay(Bundle(other.path, changed, other._members), engine)[0]
-        swapped = golden.model_copy(update={"mask": golden.image})
-        changed = other.manifest.model_copy(update={"goldens": [swapped]})
-        assert "mask differs" in replay(Bundle(other.path, changed, other._members), engine)[0]
+        assert "tensor differs" in replay(promising(onnx_bundle, tensor_sha256="0" * 64), engine)[0]
+        image = onnx_bundle.manifest.goldens[0].image
+        assert "mask differs" in replay(promising(onnx_bundle, mask=image), engine)[0]
+
+
+@pytest.mark.parametrize(("promised", "said"), [
+    ([np.nan] * 4, "differ by nan"),
+    ([np.nan, 0.0, 0.0, 0.0], "differ by nan"),
+    ([0.25], "1 probabilities are promised"),
+    ([0.2] * 5, "5 probabilities are promised"),
+    ([], "0 probabilities are promised"),
+])
+def test_a_golden_that_promises_nothing_sensible_is_a_fault(onnx_bundle: Bundle, promised: list[float],
+                                                            said: str) -> None:
+    wide = onnx_bundle.manifest.model_copy(update={"tolerance": 0.999})  # so that no mere difference can be the fault
+    loose = promising(Bundle(onnx_bundle.path, wide, contents(onnx_bundle)), probabilities=promised)
+    with closing(open_engine(onnx_bundle)) as engine:
+        assert said in replay(loose, engine)[0]
+
+
+def promising(bundle: Bundle, **changes: Any) -> Bundle:
+    """The same bundle with another golden, as no writer would write it."""
+    golden = bundle.manifest.goldens[0].model_copy(update=changes)
+    return Bundle(bundle.path, bundle.manifest.model_copy(update={"goldens": [golden]}), contents(bundle))
+
+
+def contents(bundle: Bundle) -> dict[str, bytes]:
+    return {member.name: bundle.read(member.name) for member in bundle.manifest.members}

@@ -9,16 +9,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
 
 from alledge.bundle import Bundle
 from alledge.calibration import Calibration
 from alledge.config import BundleSettings, CameraSettings, DeviceConfig, DisplaySettings, ResultSettings
-from alledge.device.run import judge, run
+from alledge.device.camera import Frame
+from alledge.device.run import Station, Summary, judge, one_field, open_pipeline, run
+from alledge.device.sink import open_sink
 from alledge.device.sink.sqlite import read_results
 from alledge.errors import NoVerdict
 from alledge.images import write_png
@@ -229,6 +234,81 @@ def test_start_up_failure_is_shown_on_the_display(onnx_bundle: Bundle, tmp_path:
     with pytest.raises(CameraError):
         run(config(onnx_bundle, tmp_path, "file:///no/such", display=display))
     assert "found nothing there" in description(tmp_path / "0001.png", (240, 240))
+
+
+@pytest.mark.parametrize("failure", [cv2.error("assertion failed"), OSError(5, "Input/output error"), MemoryError()])
+def test_no_failure_leaves_a_verdict_on_the_glass(onnx_bundle: Bundle, tmp_path: Path, failure: Exception) -> None:
+    glass = tmp_path / "now.png"
+    display = DisplaySettings(name="png", options={"path": str(glass)})
+
+    def fail(verdict: Verdict) -> None:
+        assert "Fault" not in description(glass, (240, 240))
+        raise failure
+
+    with pytest.raises(type(failure)) as caught:
+        run(config(onnx_bundle, tmp_path, display=display), 2, fail)
+    assert caught.value is failure
+    assert description(glass, (240, 240)).startswith(f"Fault: {type(failure).__name__}: ")
+
+
+def test_a_display_that_fails_as_well_does_not_hide_the_cause(onnx_bundle: Bundle, tmp_path: Path) -> None:
+    screens = tmp_path / "screens"
+    display = DisplaySettings(name="png", options={"path": str(screens)})
+
+    def fail(verdict: Verdict) -> None:
+        shutil.rmtree(screens)
+        screens.write_text("in the way")
+        raise NoVerdict("the cause")
+
+    with pytest.raises(NoVerdict, match="the cause"):
+        run(config(onnx_bundle, tmp_path, display=display), 2, fail)
+
+
+class FixedCamera:
+    """Gives the frames it was made with, whatever they are."""
+
+    def __init__(self, *pictures: Any) -> None:
+        self._frames = [Frame(rgb, "2026-01-02T03:04:05.678+00:00", {"source": f"fixed {i}"})
+                        for i, rgb in enumerate(pictures)]
+
+    def read(self) -> Frame | None:
+        return self._frames.pop(0) if self._frames else None
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_frame_that_cannot_be_prepared_costs_one_field(onnx_bundle: Bundle, tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    good = draw_field("pro_b", 1, 96).rgb
+    grey, empty, real, refused = good[..., 0], good[:0], good.astype(np.float32), good[:64]
+    camera = FixedCamera(grey, empty, real, refused, good)
+    summary = Summary()
+    with (open_pipeline(config(onnx_bundle, tmp_path)) as pipeline,
+          closing(open_sink("sqlite", tmp_path / "results.db")) as sink):
+        prepare = pipeline.prepare
+        monkeypatch.setattr(pipeline, "prepare",
+                            lambda rgb: prepare(cv2.resize(rgb, (0, 0)) if rgb is refused else rgb))
+        station = Station(pipeline, camera, (sink,), None)
+        while one_field(station, summary) is not None:
+            pass
+    assert (summary.fields, summary.conclusive, summary.unreadable) == (5, 1, 4)
+    rows = list(read_results(tmp_path / "results.db"))
+    assert [row.source for row in rows] == [f"fixed {i}" for i in range(5)]
+    assert [row.conclusive for row in rows] == [False] * 4 + [True]
+    assert all("uint8" in row.reasons[0] for row in rows[:3])
+    assert "OpenCV cannot prepare it" in rows[3].reasons[0]
+
+
+def test_a_film_cut_short_fails_the_run_and_keeps_its_fields(onnx_bundle: Bundle, tmp_path: Path,
+                                                            cut_film: Path) -> None:
+    from alledge.errors import CameraError
+
+    told: list[Verdict] = []
+    with pytest.raises(CameraError, match="expected 30 frames"):
+        run(config(onnx_bundle, tmp_path, f"video://{cut_film}"), tell=told.append)
+    assert 0 < len(told) < 30
+    assert len(list(read_results(tmp_path / "results.db"))) == len(told)
 
 
 def test_ctrl_c_stops_cleanly(onnx_bundle: Bundle, tmp_path: Path) -> None:

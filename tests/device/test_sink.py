@@ -1,26 +1,50 @@
 """What the two sinks do about files they did not write, and after a power cut."""
 
+import json
+import os
 import sqlite3
+import stat
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from alledge.device.sink import open_sink
 from alledge.device.sink.sqlite import read_results
-from alledge.errors import SinkError
+from alledge.device.stored import find, select
+from alledge.errors import SinkError, UsageError
 from alledge.verdict import Verdict
 
 VERDICT = Verdict("benign", 0.9, {"benign": 0.9}, source="f.png")
 
 
-def test_the_database_is_durable(tmp_path: Path) -> None:
+def test_the_database_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "results.db"
+    made: list[sqlite3.Connection] = []  # `synchronous` belongs to a connection: another one cannot see it
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **kw: made.append(connect(*args, **kw)) or made[-1])
+    with closing(open_sink("sqlite", path)), closing(connect(path)) as other:
+        assert made[0].execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert other.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_one_result_and_the_last_few_are_read_without_the_rest(tmp_path: Path) -> None:
     path = tmp_path / "results.db"
     with closing(open_sink("sqlite", path)) as sink:
-        database = sink._database  # type: ignore[attr-defined]
-        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
-        assert database.execute("PRAGMA user_version").fetchone() == (1,)
+        for label in ("benign", "pre_b", "benign", "pre_b"):
+            sink.write(replace(VERDICT, verdict=label))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE results SET reasons = '[' WHERE sequence = 1")  # read, it would be refused
+    assert find(path, 2).sequence == 2
+    assert [row.sequence for row in select(path, last=2)] == [3, 4]
+    assert [row.sequence for row in select(path, "benign", last=1)] == [3]
+    assert [row.sequence for row in select(path, "pre_b")] == [2, 4]
+    with pytest.raises(UsageError, match="holds no result 9"):
+        find(path, 9)
+    with pytest.raises(SinkError, match="damaged"):
+        select(path)
 
 
 def test_numbers_are_never_used_again(tmp_path: Path) -> None:
@@ -93,12 +117,40 @@ def test_reading_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
 def test_a_line_cut_off_by_a_power_cut_harms_no_other(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     with closing(open_sink("jsonl", path)) as sink:
-        sink.write(VERDICT)
-        sink.write(VERDICT)
+        sink.write(replace(VERDICT, sequence=1))
+        sink.write(replace(VERDICT, sequence=2))
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
     with closing(open_sink("jsonl", path)) as sink:
-        assert sink.write(VERDICT).sequence == 2
+        sink.write(replace(VERDICT, sequence=2))
     lines = path.read_bytes().split(b"\n")
     assert lines[0] + b"\n" == whole[:len(lines[0]) + 1]
     assert lines[2] == whole.split(b"\n")[1]
+
+
+def test_a_line_that_lost_only_its_end_is_kept_and_its_number_used_once(tmp_path: Path) -> None:
+    database, path = tmp_path / "results.db", tmp_path / "results.jsonl"
+    for _ in range(2):
+        with closing(open_sink("sqlite", database)) as first, closing(open_sink("jsonl", path)) as second:
+            second.write(first.write(VERDICT))
+        path.write_bytes(path.read_bytes()[:-1])
+    assert [json.loads(line)["sequence"] for line in path.read_text().splitlines()] == [1, 2]
+
+
+def test_lines_leave_numbering_to_the_database(tmp_path: Path) -> None:
+    with closing(open_sink("jsonl", tmp_path / "results.jsonl")) as sink:
+        assert [sink.write(VERDICT).sequence for _ in range(2)] == [0, 0]
+
+
+def test_the_folder_of_new_lines_is_on_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        synced.extend([status.st_ino] if stat.S_ISDIR(status.st_mode) else [])
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with closing(open_sink("jsonl", tmp_path / "new" / "results.jsonl")):
+        assert (tmp_path / "new").stat().st_ino in synced

@@ -1,0 +1,29 @@
+"""Put a file on disk whole or not at all."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from alledge.errors import OutputError
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write through a temporary neighbour and the disk's own cache: after a crash or power cut there is the old file
+    or the new one, never half of either.
+
+    Raises:
+        OutputError: when the folder is missing, read-only or full; nothing is left behind then.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):  # the folder itself may be the fault that is reported
+            partial.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose a folder with room that you own") \
+            from error

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from alledge.errors import UsageError
+from alledge.preprocess import Preprocessing, prepare, prepare_field, resize, tensor_digest
+from alledge.segmentation import segment
+from alledge.synthetic import draw_field
+
+
+@pytest.mark.parametrize("pixels", [
+    np.zeros((300, 300, 3), np.uint16), np.zeros((300, 300, 3), np.float32), np.zeros((300, 300, 3), np.int64),
+    np.zeros((300, 300), np.uint8), np.zeros((300, 300, 4), np.uint8),
+], ids=lambda p: f"{p.dtype}{list(p.shape)}")
+def test_pixels_of_another_kind_are_refused_before_they_are_resized(pixels):
+    with pytest.raises(UsageError, match="expected uint8"):
+        prepare(pixels, Preprocessing(size=112))
+
+
+def test_the_tensor_is_the_scaled_tile():
+    rgb = draw_field("pre_b", 1).rgb
+    tensor = prepare(rgb, Preprocessing(size=224))
+    assert tensor.dtype == np.float32
+    assert np.allclose(tensor, rgb / 127.5 - 1, atol=1e-6)
+
+
+def test_a_wide_frame_is_cut_not_squeezed():
+    rgb = draw_field("pre_b", 1).rgb
+    wide = np.concatenate([np.zeros((224, 50, 3), np.uint8), rgb, np.zeros((224, 50, 3), np.uint8)], axis=1)
+    assert np.array_equal(resize(wide, 224), rgb)
+    assert resize(wide, 96).shape == (96, 96, 3)
+
+
+@pytest.mark.parametrize("mode", ["paper", "stain"])
+def test_outside_the_mask_the_model_sees_black(mode):
+    rgb = draw_field("pre_b", 1).rgb
+    prepared = prepare_field(rgb, Preprocessing(size=224, segment=mode))
+    assert np.array_equal(prepared.mask.pixels, segment(rgb, mode).pixels)
+    assert not prepared.tile[prepared.mask.pixels == 0].any()
+    inside = prepared.mask.pixels > 0
+    assert np.array_equal(prepared.tile[inside], rgb[inside])
+
+
+def test_mode_none_shows_everything_and_still_knows_the_nuclei():
+    rgb = draw_field("pre_b", 1).rgb
+    prepared = prepare_field(rgb, Preprocessing(size=224))
+    assert np.array_equal(prepared.tile, rgb)
+    assert 0 < prepared.mask.coverage < 0.6
+
+
+def test_the_digest_tells_tensors_apart():
+    tensor = prepare(draw_field("pre_b", 1).rgb, Preprocessing(size=64))
+    other = tensor.copy()
+    other[0, 0, 0] = np.nextafter(other[0, 0, 0], np.float32(2))
+    assert tensor_digest(tensor) == tensor_digest(tensor.copy())
+    assert tensor_digest(tensor) != tensor_digest(other)

@@ -1,0 +1,34 @@
+"""What a training was asked for, checked before anything is read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from alledge.errors import UsageError
+
+from .backbones import find
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `alledge train` was asked for; see its `--help`."""
+
+    backbone: str = "mobilenetv2"
+    head: str = "compact"
+    loss: str = "focal"
+    weights: str = "imagenet"
+    segment: str = "none"
+    epochs: int = 6
+    batch: int = 32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        find(self.backbone)
+        if self.weights not in ("imagenet", "none") and not Path(self.weights).is_file():
+            raise UsageError(f"--weights {self.weights}: expected imagenet, none or a weights file, found no such file")
+        for name, value, known in (("head", self.head, ("compact",)), ("loss", self.loss, ("focal", "crossentropy")),
+                                   ("segment", self.segment, ("none", "paper", "stain"))):
+            if value not in known:
+                raise UsageError(f"--{name} {value!r} is unknown: expected {', '.join(known)}")
+        for name, number in (("epochs", self.epochs), ("batch", self.batch)):
+            if number < 1:
+                raise UsageError(f"--{name} {number}: expected at least 1")
