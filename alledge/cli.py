@@ -29,6 +29,7 @@ COMMANDS = {
     "results": ("alledge.device.cli:results", "Read the results database."),
 }
 
+INTERRUPTED = 130  # what a shell reports after Ctrl-C
 STAGES = ("train", "convert", "device")
 
 
@@ -79,6 +80,10 @@ def main() -> None:
     sys.argv = [a for a in sys.argv if a != "--debug"]  # accepted anywhere on the line
     try:
         app(standalone_mode=True)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("stopped", file=sys.stderr)
+        raise
     except AlledgeError as error:
         if debug:
             raise
@@ -87,7 +92,7 @@ def main() -> None:
     except OSError as error:
         if debug:
             raise
-        print(f"error: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        print(f"error: {error.filename or 'standard output'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(AlledgeError.exit_code)
     except ImportError as error:
         if debug or (error.name or "alledge").startswith("alledge"):

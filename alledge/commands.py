@@ -1,5 +1,6 @@
 """Commands that need nothing but the shared vocabulary: `synth` and `segment`."""
 
+import shutil
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +34,9 @@ def synth(
     started = time.monotonic()
     try:
         split = write_dataset(out, per_class, seed, size)
+    except KeyboardInterrupt:
+        shutil.rmtree(out)  # it was new or empty; half a data set without a split is of no use
+        raise
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror}); choose a folder with room that you own") \
             from error
@@ -93,7 +97,7 @@ def _overlay(rgb: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
 
 
 def _named(images: list[Path]) -> list[tuple[Path, str]]:
-    """Files with an output name each: the stem, with its folder before it where two stems collide.
+    """Files with an output name each: the stem, with as many folders before it as make all names differ.
 
     Raises:
         UsageError: for a path that does not exist, before any other is worked on.
@@ -102,9 +106,13 @@ def _named(images: list[Path]) -> list[tuple[Path, str]]:
     if absent:
         raise UsageError(f"expected image files or folders, found nothing at {', '.join(absent)}")
     files = [f for path in images for f in (_found_in(path) if path.is_dir() else [path])]
-    stems = [f.stem for f in files]
-    return [(f, f.stem if stems.count(f.stem) == 1 else "_".join((*f.parent.parts[-1:], f.stem, f.suffix[1:])))
-            for f in files]
+    files = list(dict.fromkeys(files))
+    for parts in range(1, 1 + max(len(f.absolute().parts) for f in files)):
+        names = ["_".join(f.absolute().with_suffix("").parts[-parts:]) for f in files]
+        if len(set(names)) == len(names):
+            return list(zip(files, names, strict=True))
+    names = [f"{f.stem}_{f.suffix[1:]}_{i}" for i, f in enumerate(files)]  # a.png beside a.jpg
+    return list(zip(files, names, strict=True))
 
 
 def _found_in(folder: Path) -> list[Path]:

@@ -153,9 +153,13 @@ def _read_split(root: Path, split: Path) -> list[Item]:
     rows = _read_rows(split)
     missing = [r["file"] for r in rows if not (root / r["file"]).is_file()]
     moved = {_md5(p): p for p in find_images(root)} if missing and all(r.get("md5") for r in rows) else {}
+    outside = [r["file"] for r in rows if not r["file"] or ".." in Path(r["file"]).parts]
+    if outside:
+        raise DataError(f"{split}: expected names of files inside {root}, received {_some([repr(o) for o in outside])}")
     absent = [r["file"] for r in rows if not (root / r["file"]).is_file() and r.get("md5") not in moved]
     if absent:
-        raise DataError(f"{split} names {len(absent)} files that are not in {root}: {_some(absent)}")
+        raise DataError(f"{split} names {len(absent)} files that are not in {root}: {_some(absent)}; "
+                        "restore them, correct --data or remove the rows")
     return [_item(root, split, row, moved) for row in rows]
 
 
@@ -168,6 +172,9 @@ def _item(root: Path, split: Path, row: dict[str, str], moved: Mapping[str, Path
         raise DataError(f"{path}: its md5 is {md5}, but {split} lists {row['md5']}; the file was changed")
     if row["split"] not in SUBSETS:
         raise DataError(f"{split}: {row['file']} is in subset {row['split']!r}, expected {', '.join(SUBSETS)}")
+    if find_label(row["label"]) is None:
+        raise DataError(f"{split}: {row['file']} has the unknown label {row['label']!r}, expected one of "
+                        f"{', '.join(LABELS)}")
     return Item(path, parse_label(row["label"]), md5, row["split"], row)
 
 
@@ -189,7 +196,7 @@ def _check_classes(root: Path, items: Sequence[Item]) -> None:
     present = {i.label for i in items}
     if len(present) < 2:
         raise DataError(f"{root}: expected images of at least two of {', '.join(LABELS)}, found "
-                        f"{', '.join(present) or 'none'}")
+                        f"{', '.join(present) or 'none'}; add class folders or choose another --data")
 
 
 def _check_leaks(items: Sequence[Item]) -> None:

@@ -1,10 +1,13 @@
 """Files to pixels and back: the one place where an image file is trusted or refused."""
 
+import warnings
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from alledge.errors import ImageError, UsageError
 from alledge.files import write_bytes
@@ -16,6 +19,8 @@ MAX_PIXELS = 50_000_000  # a 12 MP sensor with room to spare; keeps decoding und
 MAX_FILE_BYTES = 200_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
+_MEGAPIXELS = MAX_PIXELS // 1_000_000
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _START_OF_SCAN = 0xDA
 _OPAQUE = 255
 
@@ -31,7 +36,7 @@ def read_image(path: Path | str) -> Pixels:
     """
     path = Path(path)
     if not path.is_file():
-        raise UsageError(f"{path}: expected an image file, found {'a folder' if path.is_dir() else 'nothing'}")
+        raise UsageError(f"{path}: expected an image file, found {_what_is(path)}")
     size = path.stat().st_size
     if not 0 < size <= MAX_FILE_BYTES:
         raise ImageError(f"{path}: expected an image file of 1 to {MAX_FILE_BYTES} bytes, received {size}")
@@ -47,11 +52,14 @@ def decode_image(data: bytes, name: str) -> Pixels:
     _check_header(data, name)
     pixels = None if _cut_short(data) else _decode(data)
     if pixels is None:
-        raise ImageError(f"{name}: expected a PNG, JPEG, BMP, TIFF or WebP image, received data that does not "
-                         "decode (damaged, or another format)")
+        raise _undecodable(name)
     pixels = _drop_opaque_alpha(pixels)
     _check_pixels(pixels, name)
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _what_is(path: Path) -> str:
+    return "a folder" if path.is_dir() else "a device or pipe" if path.exists() else "nothing"
 
 
 def write_png(path: Path | str, rgb: NDArray[np.uint8]) -> None:
@@ -117,38 +125,34 @@ def _check_pixels(pixels: NDArray[np.generic], name: str) -> None:
 
 
 def _check_header(data: bytes, name: str) -> None:
-    """Refuse what a decoder would either choke on or silently reinterpret, from the header alone."""
-    size = _png_size(data) or _jpeg_frame(data)
-    if size is None:
-        return
-    width, height, channels = size
+    """Refuse what a decoder would either choke on or silently reinterpret, before it is unpacked."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own size warning; ours follows
+            with Image.open(BytesIO(data), formats=_FORMATS) as header:
+                (width, height), mode, pictures = header.size, header.mode, getattr(header, "n_frames", 1)
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: expected at most {_MEGAPIXELS} megapixels, received far more; crop or scale it "
+                         "down") from error
+    except Exception as error:  # Pillow's plug-ins raise whatever damaged data makes them raise
+        raise _undecodable(name) from error
     if width * height > MAX_PIXELS:
         raise _too_large(name, width, height)
-    if channels == 4:
-        raise ImageError(f"{name}: expected RGB, received a CMYK JPEG, whose colours depend on a print profile; "
-                         "save it as 8-bit RGB")
-    if channels == 1:
-        raise ImageError(f"{name}: expected a colour image (RGB), received greyscale; stain colour is needed")
+    if mode == "CMYK":
+        raise ImageError(f"{name}: expected RGB, received CMYK, whose colours depend on a print profile; save it as "
+                         "8-bit RGB")
+    if pictures > 1:
+        raise ImageError(f"{name}: expected one picture, received {pictures} in one file; save them one by one")
+
+
+def _undecodable(name: str) -> ImageError:
+    return ImageError(f"{name}: expected a PNG, JPEG, BMP, TIFF or WebP image, received data that does not decode "
+                      "(damaged, or another format)")
 
 
 def _too_large(name: str, width: int, height: int) -> ImageError:
-    return ImageError(f"{name}: expected at most {MAX_PIXELS // 1_000_000} megapixels, received {width}x{height}; "
+    return ImageError(f"{name}: expected at most {_MEGAPIXELS} megapixels, received {width}x{height}; "
                       "crop or scale it down")
-
-
-def _png_size(data: bytes) -> tuple[int, int, int] | None:
-    if data[:8] != _PNG or len(data) < 24:
-        return None
-    return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"), 3
-
-
-def _jpeg_frame(data: bytes) -> tuple[int, int, int] | None:
-    """Width, height and channel count from a JPEG's start-of-frame segment (ITU-T T.81, B.2.2)."""
-    for marker, at in _jpeg_segments(data).items():
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = (int.from_bytes(data[at + i:at + i + 2], "big") for i in (5, 7))
-            return width, height, data[at + 9]
-    return None
 
 
 def _jpeg_segments(data: bytes) -> dict[int, int]:

@@ -12,6 +12,7 @@ ID_LENGTH = 16
 MEMBER_NAME = r"^[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*)?\.[a-z0-9]{1,8}$"
 
 Target = Literal["cpu", "coral", "jetson-nano", "jetson-orin", "onnx"]
+Engine = Literal["tflite", "coral", "onnx", "tensorrt"]
 
 
 class _Strict(BaseModel):
@@ -67,7 +68,7 @@ class Manifest(_Strict):
     format: int
     id: str = ""
     target: Target
-    engine: Literal["tflite", "coral", "onnx", "tensorrt"]
+    engine: Engine
     labels: list[str]
     preprocessing: Preprocessing
     calibration: Calibration

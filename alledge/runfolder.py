@@ -87,7 +87,7 @@ def write_record(run: Path, record: TrainingRecord) -> None:
 
 
 def read_tiles(run: Path, name: str) -> Tiles:
-    """Read `CALIBRATION_TILES` (training rows) or `HELD_OUT_TILES` (rows the weights never saw).
+    """Read `CALIBRATION_TILES` (training rows) or `HELD_OUT_TILES` (validation rows).
 
     Raises:
         DataError: when the file is missing or damaged.

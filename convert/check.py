@@ -15,7 +15,9 @@ from .trained import Outputs
 
 MIN_AGREEMENT = 0.98
 MAX_DROP = 0.01  # of accuracy, one point
+FORGIVING_TILES = 40  # from here on one tile is forgiven whatever the limits say: it is 2.5 % at most
 PROVING_TILES = 200  # fewer cannot bound agreement at 98 % even without a single disagreement
+_DEMANDED = ("agreement", "accuracy_drop", "goldens")
 
 
 @dataclass(frozen=True)
@@ -79,16 +81,21 @@ def paired_interval(lost: int, gained: int, n: int) -> tuple[float, float]:
 def gates(comparisons: Mapping[str, Comparison]) -> dict[str, dict[str, Any]]:
     """Agreement and accuracy under each set of kernels against their limits.
 
-    One tile is always forgiven: among 40, a single coin-flip case is 2.5 %.
+    From `FORGIVING_TILES` on one coin-flip case is forgiven; below it none is.
     """
     return {
-        "agreement": {"limit": MIN_AGREEMENT, "forgiven_tiles": 1,
+        "agreement": {"limit": MIN_AGREEMENT, "forgiven_tiles": _allowed(comparisons, 1 - MIN_AGREEMENT),
                       "measured": {k: c.agreement for k, c in comparisons.items()},
                       "passed": all(c.disagreed <= _forgiven(1 - MIN_AGREEMENT, c.n) for c in comparisons.values())},
-        "accuracy_drop": {"limit": MAX_DROP, "forgiven_tiles": 1,
+        "accuracy_drop": {"limit": MAX_DROP, "forgiven_tiles": _allowed(comparisons, MAX_DROP),
                           "measured": {k: -c.delta for k, c in comparisons.items()},
                           "passed": all(c.lost <= _forgiven(MAX_DROP, c.n) for c in comparisons.values())},
     }
+
+
+def goldens_gate(spread: float, tolerance: float) -> dict[str, Any]:
+    """Kernel sets of one machine against the tolerance that is asked of every other machine (both 0-1)."""
+    return {"limit": tolerance, "measured": spread, "passed": spread <= tolerance}
 
 
 def demand(gates: Mapping[str, Mapping[str, Any]], comparisons: Mapping[str, Comparison]) -> None:
@@ -97,7 +104,13 @@ def demand(gates: Mapping[str, Mapping[str, Any]], comparisons: Mapping[str, Com
     Raises:
         GateNotMet: naming the figures, the limits and the way out.
     """
-    if failed_gates(gates):
+    failed = failed_gates(gates)
+    if failed == ["goldens"]:
+        raise GateNotMet(
+            f"two kernel sets differ by {gates['goldens']['measured']:.3f} in a probability of a golden field (at most "
+            f"{gates['goldens']['limit']:g}), so a device could not check itself; no bundle was written. Train longer "
+            "or with more data, choose --target onnx, or accept it on record with --allow-drop")
+    if failed:
         kernels, worst = min(comparisons.items(), key=lambda item: (item[1].agreement, item[1].delta))
         raise GateNotMet(
             f"the converted model lost too much on {worst.n} held-out tiles ({kernels} kernels): accuracy "
@@ -107,8 +120,8 @@ def demand(gates: Mapping[str, Mapping[str, Any]], comparisons: Mapping[str, Com
 
 
 def failed_gates(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Names of the parity gates that were not met."""
-    return [name for name in ("agreement", "accuracy_drop") if not gates[name]["passed"]]
+    """Names of the gates that stand between a model and its bundle and were not met."""
+    return [name for name in _DEMANDED if name in gates and not gates[name]["passed"]]
 
 
 def doubts(comparison: Comparison) -> list[str]:
@@ -119,5 +132,9 @@ def doubts(comparison: Comparison) -> list[str]:
             f"interval); {PROVING_TILES} or more would tell"]
 
 
+def _allowed(comparisons: Mapping[str, Comparison], share: float) -> dict[str, int]:
+    return {kernels: _forgiven(share, c.n) for kernels, c in comparisons.items()}
+
+
 def _forgiven(share: float, n: int) -> int:
-    return max(1, floor(share * n + 1e-9))
+    return max(int(n >= FORGIVING_TILES), floor(share * n + 1e-9))

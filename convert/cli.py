@@ -29,7 +29,8 @@ def convert(
 
       alledge convert runs/first --target coral --out microscope.alledge --json
 
-    A report stands beside the bundle. Exit code 6 when the converted model lost too much; no bundle is written then.
+    A report stands beside the bundle. Exit code 6 when the converted model lost too much or does not
+    repeat its goldens; no bundle is written then.
     """
     from .targets import parse_target
 

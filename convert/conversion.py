@@ -15,9 +15,9 @@ from alledge.calibration import Calibration, fit_calibration, fit_gate
 from alledge.errors import UsageError
 from alledge.labels import LABELS
 from alledge.manifest import FORMAT, Manifest, Target
-from alledge.runfolder import MODEL_CARD, read_record
+from alledge.runfolder import MODEL_CARD
 
-from .check import Comparison, compare, demand, doubts, failed_gates, gates
+from .check import Comparison, compare, demand, doubts, failed_gates, gates, goldens_gate
 from .converted import Converted
 from .goldens import Goldens, make_goldens
 from .targets import load_target
@@ -67,23 +67,20 @@ def convert_run(run: Path, target: Target, out: Path | None, allow_drop: bool, s
     Raises:
         UsageError: when there is no run, or `out` cannot be written.
         DataError: when the run is damaged or foreign, or a layer cannot be converted.
-        GateNotMet: when the converted model lost too much and `allow_drop` is False.
+        GateNotMet: when the converted model lost too much or gives unlike goldens, and `allow_drop` is False.
     """
-    read_record(run)
-    out = checked_out(out or run / f"{target}{SUFFIX}")
     say("reading the run")
     trained = open_trained(run)
+    out = checked_out(out or run / f"{target}{SUFFIX}")
     say(f"converting for {target}")
     converted = load_target(target)(trained)
     say(f"judging on {len(trained.held_out.truth)} held-out tiles")
     held_out = converted.run(tensors(trained.held_out.pixels, trained.record.preprocessing))
     comparisons = _compare(trained, converted, held_out)
-    found = gates(comparisons)
+    goldens = make_goldens(converted, trained.record.preprocessing)
+    found = {**gates(comparisons), **converted.facts, "goldens": goldens_gate(goldens.spread, converted.tolerance)}
     if not allow_drop:
         demand(found, comparisons)
-    goldens = make_goldens(converted, trained.record.preprocessing)
-    found |= {**converted.facts, "goldens": {"spread": goldens.spread, "limit": _tolerance(converted, goldens),
-                                             "passed": goldens.spread <= converted.tolerance}}
     warnings = (*converted.warnings, *doubts(next(iter(comparisons.values()))), *_accepted(found))
     calibration = _calibrate(trained, converted, held_out)
     manifest = _manifest(trained, target, converted, calibration, comparisons, found, goldens, warnings)
@@ -123,11 +120,6 @@ def _calibrate(trained: Trained, converted: Converted, held_out: Outputs) -> Cal
     return fit_calibration(held_out.probs, held_out.embedding, trained.held_out.truth, gate)
 
 
-def _tolerance(converted: Converted, goldens: Goldens) -> float:
-    """The target's own, or twice what two kernel sets on one machine already differ by."""
-    return min(0.5, max(converted.tolerance, 2 * goldens.spread))
-
-
 def _accepted(found: dict[str, dict[str, Any]]) -> list[str]:
     failed = failed_gates(found)
     return [f"gate not met and accepted with --allow-drop: {', '.join(failed)}"] if failed else []
@@ -147,7 +139,7 @@ def _manifest(trained: Trained, target: Target, converted: Converted, calibratio
         input=converted.input,
         probs=converted.probs,
         embedding=converted.embedding,
-        tolerance=_tolerance(converted, goldens),
+        tolerance=converted.tolerance,
         goldens=goldens.entries,
         compiled=converted.compiled,
         metrics={"run": trained.record.metrics, "checked_with": list(converted.kernels), "gates": found,

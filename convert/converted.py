@@ -7,12 +7,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from alledge.manifest import TensorSpec
+from alledge.manifest import Engine, TensorSpec
 
 from .trained import Outputs
 
 Run = Callable[[Sequence[NDArray[np.float32]]], Outputs]
-Engine = Literal["tflite", "coral", "onnx", "tensorrt"]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from functools import partial
 
-from .converted import Converted, Engine, Operation
+from alledge.manifest import Engine
+
+from .converted import Converted, Operation
 from .onnx_graph import to_onnx
 from .onnx_run import ONNX_RUNTIME, count_operations, run, specs
 from .trained import Trained

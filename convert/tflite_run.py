@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alledge.manifest import TensorSpec
+from alledge.quantisation import to_real, to_stored
 
 from .converted import Run
 from .trained import OUTPUTS, Outputs
@@ -31,19 +32,14 @@ def _run(content: bytes, kernel_set: str, tensors: Sequence[NDArray[np.float32]]
     interpreter = _interpreter(content, kernel_set)
     image = interpreter.get_input_details()[0]
     places = {d["name"]: d for d in interpreter.get_output_details()}
+    wanted = _spec(image)
     rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in OUTPUTS}
     for tensor in tensors:
-        interpreter.set_tensor(image["index"], _quantised(tensor, *image["quantization"]))
+        interpreter.set_tensor(image["index"], to_stored(tensor, wanted))
         interpreter.invoke()
         for name, values in rows.items():
-            scale, zero = places[name]["quantization"]
-            stored = interpreter.get_tensor(places[name]["index"])[0]
-            values.append((stored.astype(np.float32) - zero) * np.float32(scale))
+            values.append(to_real(interpreter.get_tensor(places[name]["index"]), _spec(places[name])))
     return Outputs(*(np.stack(rows[name]) for name in OUTPUTS))
-
-
-def _quantised(tensor: NDArray[np.float32], scale: float, zero: int) -> NDArray[np.uint8]:
-    return np.asarray(np.clip(np.rint(tensor * np.float32(1 / scale) + np.float32(zero)), 0, 255), np.uint8)
 
 
 def _interpreter(content: bytes, kernel_set: str) -> Any:

@@ -33,7 +33,7 @@ class Trained:
     Attributes:
         model: Keras model, float32 [n, size, size, 3] -> {"probs": [n, 4], "embedding": [n, d]}.
         calibration: training rows, to choose ranges and the domain gate with.
-        held_out: rows the weights never saw, to judge with.
+        held_out: rows to judge with. No gradient came from them; they chose the epoch and the calibration.
     """
 
     record: TrainingRecord

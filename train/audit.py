@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alledge.dataset import Dataset, Item
+from alledge.errors import ImageError
 from alledge.images import read_image
 from alledge.labels import LABELS
 
@@ -20,24 +22,33 @@ _SHOWN = 5
 
 
 def audit(dataset: Dataset) -> dict[str, Any]:
-    """Counts, sizes, duplicates, near-duplicates across subsets and the colour-histogram baseline.
-
-    Raises:
-        ImageError: for the first file that is not a usable image.
-    """
-    items = dataset.items
-    images = [read_image(item.path) for item in items]
-    near = _near_duplicates(items, np.stack([difference_hash(image) for image in images]))
+    """Counts, sizes, duplicates, near-duplicates across subsets, unusable files and the colour-histogram baseline."""
+    images, unusable = _read_all(dataset.items)
+    items = tuple(item for item in dataset.items if item.path in images)
+    usable = Dataset(dataset.root, items)
+    near = _near_duplicates(items, np.stack([difference_hash(images[item.path]) for item in items]))
     return {
         "images": len(items),
         "per_class": {label: sum(i.label == label for i in items) for label in LABELS},
         "per_subset": dict(Counter(i.subset for i in items)),
-        "sizes": dict(Counter(f"{image.shape[1]}x{image.shape[0]}" for image in images).most_common(_SHOWN)),
+        "sizes": dict(Counter(f"{image.shape[1]}x{image.shape[0]}" for image in images.values()).most_common(_SHOWN)),
+        "unusable": unusable,
         "exact_duplicates": _exact_duplicates(items),
         "near_duplicates_across_subsets": {"count": len(near), "examples": near[:_SHOWN]},
-        "baseline_histogram_accuracy": histogram_accuracy(dataset.subset("train"), dataset.subset("test")),
+        "baseline_histogram_accuracy": histogram_accuracy(usable.subset("train"), usable.subset("test")),
         "split_sha256": dataset.split_sha256,
     }
+
+
+def _read_all(items: Sequence[Item]) -> tuple[dict[Path, NDArray[np.uint8]], list[str]]:
+    """Pixels of every usable file, and one sentence for each of the others."""
+    images, unusable = {}, []
+    for item in items:
+        try:
+            images[item.path] = read_image(item.path)
+        except ImageError as error:
+            unusable.append(str(error))
+    return images, unusable
 
 
 def difference_hash(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:

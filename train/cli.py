@@ -111,5 +111,5 @@ def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
     if isinstance(value, list):
-        return f"{len(value)}" + "".join(f"\n  {' = '.join(map(str, row))}" for row in value)
-    return f"{value:.1%}" if isinstance(value, float) else str(value)
+        return f"{len(value)}" + "".join(f"\n  {row if isinstance(row, str) else ' = '.join(row)}" for row in value)
+    return f"{value:.1%}" if isinstance(value, float) else "not measured here" if value is None else str(value)

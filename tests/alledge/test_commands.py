@@ -40,10 +40,13 @@ def test_one_bad_image_does_not_cost_the_others(alledge, smear, tmp_path):
 
 
 def test_equal_names_from_two_folders_both_keep_their_mask(alledge, smear, tmp_path):
-    write_png(tmp_path / "other" / "smear.png", draw_field("benign", 2).rgb)
-    done = alledge("segment", smear, tmp_path / "other", "--out", tmp_path / "out", "--json")
+    for folder in ("x/b", "y/b"):
+        write_png(tmp_path / folder / "smear.png", draw_field("benign", 2).rgb)
+    write_png(tmp_path / "smear.bmp.png", draw_field("benign", 3).rgb)
+    done = alledge("segment", smear, smear, tmp_path / "x", tmp_path / "y", "--out", tmp_path / "out", "--json")
     masks = [i["mask"] for i in json.loads(done.stdout)["images"]]
-    assert len(set(masks)) == 2
+    assert len(set(masks)) == len(masks) == 3
+    assert len(list((tmp_path / "out").glob("*_mask.png"))) == 3
 
 
 @pytest.mark.parametrize(("arguments", "code", "says"), [

@@ -73,6 +73,14 @@ def spoiled(rgb, tmp_path, how):
         image.convert("L").save(path, "JPEG")
     elif how == "tiny":
         image.resize((8, 8)).save(path)
+    elif how == "huge webp":
+        Image.new("RGB", (12_000, 12_000)).save(path, "WEBP", quality=1, method=0)
+    elif how == "CMYK tiff":
+        image.convert("CMYK").save(path, "TIFF")
+    elif how == "pages":
+        image.save(path, "TIFF", save_all=True, append_images=[image])
+    elif how == "gif":
+        image.save(path, "GIF")
     elif how == "huge":
         path.write_bytes(huge_png())
     return path
@@ -104,7 +112,8 @@ def test_folders_of_masks_and_other_files_are_no_images(rgb, tmp_path):
 @pytest.mark.parametrize(("how", "says"), [
     ("empty", "received 0"), ("text", "does not decode"), ("cut png", "damaged"), ("cut jpeg", "damaged"),
     ("16-bit", "uint16"), ("CMYK", "CMYK"), ("greyscale", "greyscale"), ("greyscale jpeg", "greyscale"),
-    ("tiny", "8x8"), ("huge", "60000x60000"),
+    ("tiny", "8x8"), ("huge", "at most 50 megapixels"), ("huge webp", "12000x12000"), ("CMYK tiff", "CMYK"),
+    ("pages", "2 in one file"), ("gif", "does not decode"),
 ])
 def test_unusable_files_are_refused_in_one_sentence_that_names_them(how, says, rgb, tmp_path):
     path = spoiled(rgb, tmp_path, how)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from alledge.convert.check import compare, demand, doubts, gates, paired_interval
+from alledge.convert.check import compare, demand, doubts, gates, goldens_gate, paired_interval
 from alledge.convert.trained import Outputs
 from alledge.errors import GateNotMet
 
@@ -19,8 +19,9 @@ def changed(n, wrong):
 
 
 @pytest.mark.parametrize(("n", "wrong", "passes"), [(500, 0, True), (500, 5, True), (500, 6, False), (40, 1, True),
-                                                    (40, 2, False), (200, 2, True), (200, 3, False)])
-def test_the_gate_allows_one_point_and_never_less_than_one_tile(n, wrong, passes):
+                                                    (40, 2, False), (200, 2, True), (200, 3, False),
+                                                    (39, 1, False), (39, 0, True), (4, 1, False)])
+def test_the_gate_allows_one_point_and_one_tile_from_40_on(n, wrong, passes):
     comparisons = changed(n, wrong)
     found = gates(comparisons)
     assert found["accuracy_drop"]["passed"] is passes
@@ -43,6 +44,21 @@ def test_disagreement_fails_even_when_accuracy_does_not():
 
 def test_one_bad_kernel_set_is_enough_to_fail():
     assert not gates({**changed(400, 0), "other": changed(400, 40)["kernels"]})["agreement"]["passed"]
+
+
+@pytest.mark.parametrize(("n", "passes"), [(4, False), (39, False), (40, True)])
+def test_one_disagreement_is_forgiven_from_40_tiles_on(n, passes):
+    gate = gates(changed(n, 1))["agreement"]
+    assert gate["passed"] is passes
+    assert gate["forgiven_tiles"] == {"kernels": int(passes)}
+
+
+def test_kernel_sets_that_differ_on_the_goldens_are_refused_in_their_own_words():
+    comparisons = changed(200, 0)
+    found = {**gates(comparisons), "goldens": goldens_gate(0.07, 0.06)}
+    with pytest.raises(GateNotMet, match=r"differ by 0\.070 .* \(at most 0\.06\).*--allow-drop"):
+        demand(found, comparisons)
+    demand({**found, "goldens": goldens_gate(0.06, 0.06)}, comparisons)
 
 
 def test_paired_interval_follows_bonett_and_price():

@@ -85,7 +85,7 @@ def test_a_run_that_is_not_whole_is_one_sentence_and_no_bundle(run_copy, damage,
     assert not list(run_copy.glob("*.alledge"))
 
 
-def test_a_place_that_cannot_be_written_is_refused_before_any_work(trained_run, tmp_path):
+def test_a_place_that_cannot_be_written_is_refused_before_converting(trained_run, tmp_path):
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file" / "model.alledge", tmp_path):
         with pytest.raises(UsageError, match="--out"):

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from alledge.dataset import read_dataset
 from alledge.labels import LABELS
@@ -163,8 +164,12 @@ def test_audit_says_how_much_colour_alone_knows(alledge, smears, tmp_path):
     shutil.copytree(smears, root)
     (root / "split.csv").unlink()
     shutil.copy(root / "benign" / "benign_0000.png", root / "benign" / "twin.png")
+    (root / "pro_b" / "bad.png").write_text("no image")
+    Image.new("L", (64, 64)).save(root / "pro_b" / "grey.png")
     found = json.loads(alledge("data", "audit", root, "--json").stdout)
     assert found["images"] == 49
+    assert len(found["unusable"]) == 2
+    assert all(name in " ".join(found["unusable"]) for name in ("bad.png", "grey.png"))
     assert found["per_class"]["benign"] == 13
     assert len(found["exact_duplicates"]) == 1
     assert 0 <= found["baseline_histogram_accuracy"] < 0.6
