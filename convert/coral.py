@@ -27,7 +27,8 @@ def convert(trained: Trained) -> Converted:
     rows, tensors, size = lint(content), specs(content), parameter_bytes(content)
     refused = sum(row.count for row in rows if row.mapped is False)
     warnings = ["not compiled for the Edge TPU: Google's compiler runs on x86-64 Linux only; finish with "
-                "`edgetpu_compiler -s -m 13 model.tflite` where it is installed. Until then it runs on the CPU."]
+                "`edgetpu_compiler -s -m 13 model.tflite` where it is installed. It runs on the CPU with `alledge run "
+                "--engine tflite`."]
     if refused:
         warnings.append(f"{refused} operations are outside the Edge TPU table: they and all after them stay on the CPU")
     if size > SRAM_BYTES:

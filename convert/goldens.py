@@ -78,10 +78,10 @@ def _candidates(converted: Converted, preprocessing: Preprocessing, label: int) 
 
 
 def _choose(candidates: Iterator[_Candidate], tolerance: float) -> _Candidate:
-    """The first within the tolerance, else the least apart."""
+    """The first within half the tolerance, else the least apart."""
     tried = []
     for candidate in candidates:
-        if candidate.spread <= tolerance:
+        if candidate.spread <= tolerance / 2:  # room for a third machine
             return candidate
         tried.append(candidate)
     return min(tried, key=lambda c: c.spread)

@@ -10,16 +10,17 @@ from alledge.page import html_page
 from .check import Comparison
 from .conversion import Conversion
 
+_TENSORRT = ("This version cannot drive TensorRT yet. With ONNX Runtime the bundle runs with <code>alledge run {name} "
+             "--engine onnx</code>, which is how it was checked here. ")
 _NEXT = {
     "cpu": "Copy the bundle to the board and start it with <code>alledge run {name}</code>.",
     "onnx": "Copy the bundle to the board and start it with <code>alledge run {name}</code>.",
-    "coral": "Compile the model on x86-64 Linux where Google's compiler is installed: <code>"
-             "unzip {name} model.tflite &amp;&amp; edgetpu_compiler -s -m 13 model.tflite</code>. "
-             "Its log says what is mapped; nothing here does.",
-    "jetson-nano": "Copy the bundle to the Jetson. The TensorRT engine is built there, in FP16, and replays the "
-                   "goldens before it is used.",
-    "jetson-orin": "Copy the bundle to the Jetson. The TensorRT engine is built there, in INT8, and replays the "
-                   "goldens before it is used.",
+    "coral": "This version cannot drive an Edge TPU yet. On the CPU it runs with <code>alledge run {name} --engine "
+             "tflite</code>. What the compiler makes of it can be seen on x86-64 Linux where Google's compiler is "
+             "installed: <code>unzip {name} model.tflite &amp;&amp; edgetpu_compiler -s -m 13 model.tflite</code>; its "
+             "log says what is mapped, nothing here does. The compiled file cannot be put back into a bundle yet.",
+    "jetson-nano": _TENSORRT + "In TensorRT it is meant for FP16: Maxwell has no INT8.",
+    "jetson-orin": _TENSORRT + "In TensorRT it is meant for INT8, from the quantisation nodes in the model.",
 }
 _MAPPED = {True: "<td class=good>yes", False: "<td class=bad>no", "unknown": "<td>not yet known"}
 
@@ -39,7 +40,7 @@ def write_report(conversion: Conversion) -> Path:
         _section("Float against converted, on held-out tiles", _comparisons(conversion.comparisons)),
         _section("Decision settings, fitted again on the converted model", _calibration(manifest.calibration)),
         _section("Operations", _operations(conversion)),
-        _section("Next, on the board", f"<p>{_NEXT[manifest.target].format(name=escape(bundle.path.name))}</p>"),
+        _section("Next", f"<p>{_NEXT[manifest.target].format(name=escape(bundle.path.name))}</p>"),
     ]
     write_bytes(path, html_page(f"Conversion for {manifest.target}", "".join(sections)).encode())
     return path

@@ -104,6 +104,8 @@ def append_row(path: Path, report: Report) -> None:
         UsageError: when the file has another heading or cannot be written.
     """
     row = _row(report)
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: expected a file to append to, found a folder or device")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+", newline="", encoding="utf-8") as file:

@@ -57,8 +57,7 @@ def run(
     settings = _with_display(settings, as_json)
     summary = run_device(settings, frames, _teller(settings, as_json))
     say(f"{'stopped: ' if summary.interrupted else ''}{summary.fields} fields, {summary.conclusive} with a verdict, "
-        f"{summary.unreadable} unreadable; "
-        f"results in {settings.database}")
+        f"{summary.unreadable} unreadable; results in {settings.database}")
     judge(summary)
 
 

@@ -17,7 +17,7 @@ import PIL
 from alledge import backends
 from alledge.bundle import Bundle
 from alledge.config import DeviceConfig
-from alledge.errors import AlledgeError
+from alledge.errors import AlledgeError, BackendMissing
 
 from . import machine
 from .engine import open_engine
@@ -130,9 +130,11 @@ def _goldens(config: DeviceConfig) -> Check:
         with closing(open_engine(bundle, config.engine.name, config.engine.threads)) as engine:
             faults = replay(bundle, engine)
             found = faults[0] if faults else f"{len(bundle.manifest.goldens)} reproduced on {engine.name}"
+    except BackendMissing as error:  # its sentence names the way out
+        return Check(name, False, str(error), "convert for another target, or name an [engine] that is here", True)
     except AlledgeError as error:
         faults, found = [str(error)], str(error)
-    return Check(name, not faults, found, "convert the bundle again, or update alledge on this machine", True)
+    return Check(name, not faults, found, "copy or convert the bundle again, or update alledge on this machine", True)
 
 
 def _version(distribution: str) -> str:

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,6 +84,13 @@ def test_a_run_that_is_not_whole_is_one_sentence_and_no_bundle(run_copy, damage,
         convert(target="cpu", run=run_copy)
     assert "\n" not in str(caught.value)
     assert not list(run_copy.glob("*.alledge"))
+
+
+def test_the_record_is_read_once(trained_run, tmp_path, monkeypatch):
+    read, names = Path.read_bytes, []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: names.append(path.name) or read(path))
+    convert_quietly(trained_run, "onnx", tmp_path / "model.alledge")
+    assert names.count(RECORD) == 1
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_converting(trained_run, tmp_path):

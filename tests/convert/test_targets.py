@@ -9,10 +9,12 @@ import pytest
 
 from alledge.bundle import Bundle
 from alledge.convert import lint as linting
+from alledge.convert import tflite_run as judging
 from alledge.convert.targets import TARGETS, parse_target
 from alledge.convert.tflite_graph import min_runtime_version, operators
 from alledge.convert.tflite_run import kernels
 from alledge.convert.trained import open_trained, predict, tensors
+from alledge.device.engine import _tensors as on_board
 from alledge.errors import GateNotMet, UsageError
 from alledge.images import decode_image
 from alledge.preprocess import prepare_field, tensor_digest
@@ -123,6 +125,11 @@ def test_goldens_are_drawn_prepared_and_answered_as_the_manifest_says(conversion
         for run in done.converted.kernels.values():
             answer = run([field.tensor[None]]).probs[0]
             assert np.abs(answer - golden.probabilities).max() <= manifest.tolerance
+
+
+def test_the_gate_judges_with_the_arithmetic_of_the_board():
+    assert judging.to_stored is on_board.to_stored
+    assert judging.to_real is on_board.to_real
 
 
 def test_the_model_in_the_bundle_is_the_one_that_was_judged(conversion):

@@ -61,6 +61,8 @@ def test_bench(alledge: Cli, tflite_bundle: Bundle, tmp_path: Path) -> None:
     refused = alledge("bench", tflite_bundle.path, "--frames", 1, "--csv", tmp_path / "other.csv")
     assert refused.returncode == 2
     assert (tmp_path / "other.csv").read_text() == "name,song\n"
+    endless = alledge("bench", tflite_bundle.path, "--frames", 1, "--csv", "/dev/full")
+    assert (endless.returncode, "expected a file to append to" in endless.stderr) == (2, True)
 
 
 def test_bench_takes_the_threads_of_the_configuration_unless_told_otherwise(alledge: Cli, onnx_bundle: Bundle,
