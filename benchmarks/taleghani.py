@@ -14,8 +14,10 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,8 @@ from alledge.train.baseline import histogram_accuracy
 
 KINDS = ("group", "family", "random")
 RESAMPLES = 2000
+_SETTINGS = ("backbone", "head", "loss", "segment", "epochs", "seed")
+DEVICE_FOLD = "group-2"  # fold 2 is also the test subset of the split's own column
 TARGETS = ("cpu", "coral")
 FLOAT_TOLD = {"group": "group folds", "family": "stain families left out", "random": "random split (leaks)"}
 
@@ -74,6 +78,28 @@ def _write_split(dataset: Dataset, path: Path) -> None:
         out = csv.writer(file)
         out.writerow(["file", "label", "md5", "group", "split"])
         out.writerows([i.path.relative_to(dataset.root), i.label, i.md5, i.group, i.subset] for i in dataset.items)
+
+
+def device_run(dataset: Dataset, run: Path) -> str:
+    """Send one fold's test images through the device runtime, as a folder camera, and say what came out."""
+    held = hold_out(dataset, "group", run.name.removeprefix("group-"))
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "fields"
+        folder.mkdir()
+        for item in held.subset("test"):
+            shutil.copy(item.path, folder / f"{item.label}-{item.path.name}")
+        command = [sys.executable, "-m", "alledge", "run", str(run / "cpu.alledge"), "--camera", f"file://{folder}",
+                   "--results", str(Path(place) / "results.db"), "--json"]
+        lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    fields = [json.loads(line) for line in lines]
+    given = [f for f in fields if f["verdict"] != "inconclusive"]
+    right = sum(Path(f["source"]).name.startswith(f"{f['verdict']}-") for f in given)
+    middle = {stage: float(np.median([f["timings_ms"][stage] for f in fields]))
+              for stage in ("capture", "segment", "infer", "log", "total")}
+    return (f"`alledge run` on the test images of fold {run.name[-1]} ({len(fields)} fields, int8 cpu bundle, SQLite): "
+            f"{len(given)} verdicts, {right} of them right, {len(fields) - len(given)} inconclusive. Median "
+            f"milliseconds: {', '.join(f'{stage} {ms:.1f}' for stage, ms in middle.items())} (a desktop CPU, one "
+            "thread; not a board).")
 
 
 def pool(dataset: Dataset, runs: list[Path], name: str) -> Pooled:
@@ -152,12 +178,11 @@ def page(dataset: Dataset, root: Path) -> str:
                 rows.append(row(f"int8 {target}, {FLOAT_TOLD[kind]}", converted, ""))
                 agreements.append(f"- int8 {target} agrees with float on {agreement(floats, converted)} "
                                   f"({FLOAT_TOLD[kind]}).")
-    return _PAGE.format(command=f"seed {options.get('seed')}, {options.get('epochs')} epochs, "
-                                f"{options.get('backbone')}, head {options.get('head')}, loss {options.get('loss')}, "
-                                f"segmentation {options.get('segment')}",
-                        date=datetime.date.today(), machine=f"{platform.machine()}, {os.cpu_count()} cores, no GPU",
-                        head=_HEAD, rows="\n".join(rows), agreements="\n".join(agreements),
-                        confusions="\n\n".join(confusions), resamples=RESAMPLES)
+    settings = ", ".join(f"{name} {options.get(name)}" for name in _SETTINGS)
+    return _PAGE.format(
+        settings=settings, date=datetime.date.today(), machine=f"{platform.machine()}, {os.cpu_count()} cores, no GPU",
+        head=_HEAD, rows="\n".join(rows), agreements="\n".join(agreements), resamples=RESAMPLES,
+        device=device_run(dataset, root / "group" / DEVICE_FOLD), confusions="\n\n".join(confusions))
 
 
 _HEAD = """| model, split | images | accuracy | histogram | benign recall | malignant sensitivity | ECE | answered \
@@ -166,8 +191,8 @@ _HEAD = """| model, split | images | accuracy | histogram | benign recall | mali
 
 _PAGE = """# The Taleghani images
 
-Commands: see the head of `benchmarks/taleghani.py`. {command}, weights ImageNet, the split of the project (2,799
-listed images; 40 duplicates and a sealed test are in no row). {date}, {machine}. One seed: seed-to-seed spread is
+Commands: see the head of `benchmarks/taleghani.py`. {settings}, weights ImageNet, the
+split of the project (2,799 listed images; 40 duplicates and a sealed test are in no row). {date}, {machine}. One seed: seed-to-seed spread is
 not measured here.
 
 Accuracy pools the test rows of all folds. Intervals are 95 %, bootstrapped over groups ({resamples} resamples):
@@ -179,6 +204,8 @@ the confidence threshold and the domain gate, both fitted on validation rows.
 {rows}
 
 {agreements}
+
+{device}
 
 The stain families are the honest question: how does it do on a stain it never saw? A random split lets near-neighbours
 of every test image train, so it is listed only to show how little it proves.

@@ -40,7 +40,7 @@ class _Candidate:
 def make_goldens(converted: Converted, preprocessing: Preprocessing) -> Goldens:
     """One field per class; probabilities are those of the default kernels.
 
-    Of each class it takes the first candidate on which the kernel sets agree within the target's tolerance, or the
+    Of each class it takes the first candidate on which the kernel sets agree within half the target's tolerance, or the
     one with the least spread when there is none. So this checks that arithmetic is reproduced, it is no figure of
     accuracy: undecided fields, on which rounding alone tips the verdict, are left out. With a single kernel set every
     first candidate is taken.
