@@ -97,8 +97,8 @@ def foreign_run(runs: list[Path], folder: Path | None) -> str:
         return "Fields of another laboratory: not measured here (`--foreign FOLDER`)."
     verdicts = [[f["verdict"] != "inconclusive" for f in judged(run / "cpu.alledge", folder)] for run in runs]
     counts = ", ".join(str(sum(v)) for v in verdicts)
-    return (f"Fields of another laboratory, which should all be inconclusive: of {len(verdicts[0])}, the int8 bundles of "
-            f"the {len(runs)} group folds gave a verdict on {counts}. **The domain gate does not hold yet**: most of "
+    return (f"Fields of another laboratory, which should all be inconclusive: of {len(verdicts[0])}, the int8 bundles "
+            f"of the {len(runs)} group folds gave a verdict on {counts}. **The domain gate does not hold yet**: most of "
             "those that were stopped were stopped by low confidence.")
 
 
