@@ -98,8 +98,8 @@ def foreign_run(runs: list[Path], folder: Path | None) -> str:
     verdicts = [[f["verdict"] != "inconclusive" for f in judged(run / "cpu.alledge", folder)] for run in runs]
     counts = ", ".join(str(sum(v)) for v in verdicts)
     return (f"Fields of another laboratory, which should all be inconclusive: of {len(verdicts[0])}, the int8 bundles "
-            f"of the {len(runs)} group folds gave a verdict on {counts}. **The domain gate does not hold yet**: most of "
-            "those that were stopped were stopped by low confidence.")
+            f"of the {len(runs)} group folds gave a verdict on {counts}. **The domain gate does not hold yet**: most "
+            "of those that were stopped were stopped by low confidence.")
 
 
 def device_run(dataset: Dataset, run: Path) -> str:
@@ -229,8 +229,9 @@ the confidence threshold and the domain gate, both fitted on validation rows.
 
 {foreign}
 
-The stain families are the honest question: how does it do on a stain it never saw? A random split lets near-neighbours
-of every test image train, so it is listed only to show how little it proves.
+The stain families are the honest question: how does it do on a stain it never saw? Where its interval reaches down to the
+histogram, this network has not shown that it sees more than colour. A random split lets near-neighbours of every test
+image train, so it is listed only to show how little it proves.
 
 {confusions}
 """
