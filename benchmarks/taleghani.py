@@ -229,9 +229,9 @@ the confidence threshold and the domain gate, both fitted on validation rows.
 
 {foreign}
 
-The stain families are the honest question: how does it do on a stain it never saw? Where its interval reaches down to the
-histogram, this network has not shown that it sees more than colour. A random split lets near-neighbours of every test
-image train, so it is listed only to show how little it proves.
+The stain families are the honest question: how does it do on a stain it never saw? Where its interval reaches down to
+the histogram, this network has not shown that it sees more than colour. A random split lets near-neighbours of every
+test image train, so it is listed only to show how little it proves.
 
 {confusions}
 """
