@@ -1,7 +1,7 @@
 """Fixtures that more than one folder of tests needs."""
 
-import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +13,9 @@ import pytest
 from alledge.synthetic import draw_field, write_dataset
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # started in the background of a shell; the processes that tests interrupt would inherit the deafness
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -38,10 +41,3 @@ def alledge() -> Callable[..., subprocess.CompletedProcess[str]]:
                               check=False, timeout=600, env={**os.environ, **(env or {})})
 
     return call
-
-
-def one_document(done: subprocess.CompletedProcess[str]) -> Any:
-    """The single JSON document on stdout of a command that succeeded."""
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 1
-    return json.loads(done.stdout)
