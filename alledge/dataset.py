@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alledge.errors import DataError, UsageError
 from alledge.images import find_images
-from alledge.labels import LABELS, find_label, parse_label
+from alledge.labels import LABELS, find_label
 
 SUBSETS = ("train", "val", "test")
 FOLD_COLUMNS = {"group": "fold", "family": "family", "block": "block", "random": ""}
@@ -172,10 +172,11 @@ def _item(root: Path, split: Path, row: dict[str, str], moved: Mapping[str, Path
         raise DataError(f"{path}: its md5 is {md5}, but {split} lists {row['md5']}; the file was changed")
     if row["split"] not in SUBSETS:
         raise DataError(f"{split}: {row['file']} is in subset {row['split']!r}, expected {', '.join(SUBSETS)}")
-    if find_label(row["label"]) is None:
+    label = find_label(row["label"])
+    if label is None:
         raise DataError(f"{split}: {row['file']} has the unknown label {row['label']!r}, expected one of "
                         f"{', '.join(LABELS)}")
-    return Item(path, parse_label(row["label"]), md5, row["split"], row)
+    return Item(path, label, md5, row["split"], row)
 
 
 def _read_rows(split: Path) -> list[dict[str, str]]:

@@ -2,8 +2,6 @@
 
 import re
 
-from alledge.errors import DataError
-
 LABELS = ("benign", "early_pre_b", "pre_b", "pro_b")
 MALIGNANT = frozenset(LABELS[1:])
 INCONCLUSIVE = "inconclusive"
@@ -35,15 +33,3 @@ def _fold(name: str) -> str:
 def find_label(name: str) -> str | None:
     """The label a class-folder name stands for (`Early`, `[Malignant] early Pre-B` ...), or None."""
     return _ALIASES.get(_fold(name))
-
-
-def parse_label(name: str) -> str:
-    """Like `find_label`, but an unknown name is refused.
-
-    Raises:
-        DataError: when the name stands for none of the four classes.
-    """
-    label = find_label(name)
-    if label is None:
-        raise DataError(f"unknown label {name!r}: expected one of {', '.join(LABELS)}")
-    return label

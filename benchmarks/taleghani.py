@@ -37,7 +37,7 @@ _SETTINGS = ("backbone", "head", "loss", "segment", "epochs", "seed")
 DEVICE_FOLD = "group-2"  # fold 2 is also the test subset of the split's own column
 TARGET_TOLD = {"cpu": "cpu", "coral": "coral (not compiled, run on the CPU)"}
 TARGETS = tuple(TARGET_TOLD)
-FLOAT_TOLD = {"group": "group folds", "family": "stain families left out", "random": "random split (leaks)"}
+FOLDS_TOLD = {"group": "group folds", "family": "stain families left out", "random": "random split (leaks)"}
 
 
 @dataclass(frozen=True)
@@ -184,20 +184,20 @@ def page(dataset: Dataset, root: Path, foreign: Path | None) -> str:
     for kind in KINDS:
         summary = root / kind / "crossval.json"
         if not summary.exists():
-            rows.append(f"| float, {FLOAT_TOLD[kind]} | | not measured here | {baseline(dataset, kind)} | | | | | |")
+            rows.append(f"| float, {FOLDS_TOLD[kind]} | | not measured here | {baseline(dataset, kind)} | | | | | |")
             continue
         report: dict[str, Any] = json.loads(summary.read_text())
         options = report["options"]
         runs = [root / kind / fold["run"] for fold in report["runs"]]
         floats = pool(dataset, runs, PREDICTIONS)
-        rows.append(row(f"float, {FLOAT_TOLD[kind]}", floats, f"{report['baseline_histogram_accuracy']:.1%}"))
-        confusions.append(f"### {FLOAT_TOLD[kind].capitalize()}, float\n\n{per_class(floats)}")
+        rows.append(row(f"float, {FOLDS_TOLD[kind]}", floats, f"{report['baseline_histogram_accuracy']:.1%}"))
+        confusions.append(f"### {FOLDS_TOLD[kind].capitalize()}, float\n\n{per_class(floats)}")
         for target in TARGETS:
             if all((run / f"{target}.csv").exists() for run in runs):
                 converted = pool(dataset, runs, f"{target}.csv")
-                rows.append(row(f"int8 {TARGET_TOLD[target]}, {FLOAT_TOLD[kind]}", converted, ""))
+                rows.append(row(f"int8 {TARGET_TOLD[target]}, {FOLDS_TOLD[kind]}", converted, ""))
                 agreements.append(f"- int8 {target} agrees with float on {agreement(floats, converted)} "
-                                  f"({FLOAT_TOLD[kind]}).")
+                                  f"({FOLDS_TOLD[kind]}).")
     settings = ", ".join(f"{name} {options.get(name)}" for name in _SETTINGS)
     return _PAGE.format(
         settings=settings, date=datetime.date.today(), machine=f"{platform.machine()}, {os.cpu_count()} cores, no GPU",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alledge.dataset import Dataset, Item
-from alledge.errors import ImageError
+from alledge.errors import DataError, ImageError
 from alledge.images import read_image
 from alledge.labels import LABELS
 
@@ -22,9 +22,15 @@ _SHOWN = 5
 
 
 def audit(dataset: Dataset) -> dict[str, Any]:
-    """Counts, sizes, duplicates, near-duplicates across subsets, unusable files and the colour-histogram baseline."""
+    """Counts, sizes, duplicates, near-duplicates across subsets, unusable files and the colour-histogram baseline.
+
+    Raises:
+        DataError: when not one image is usable.
+    """
     images, unusable = _read_all(dataset.items)
     items = tuple(item for item in dataset.items if item.path in images)
+    if not items:
+        raise DataError(f"{dataset.root}: none of {len(unusable)} images is usable; the first: {unusable[0]}")
     usable = Dataset(dataset.root, items)
     near = _near_duplicates(items, np.stack([difference_hash(images[item.path]) for item in items]))
     return {

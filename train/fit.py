@@ -40,7 +40,7 @@ from .learn import learn
 from .options import Options
 from .report import write_report
 
-KEPT_TILES = 200  # training tiles for conversion, which chooses int8 ranges with 100 of them and the gate with all
+KEPT_TILES = 200  # training tiles for conversion, which ranges int8 on some and fits the domain gate on all
 
 
 def train(dataset: Dataset, out: Path, options: Options, progress: Progress) -> TrainingRecord:

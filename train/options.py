@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alledge.errors import UsageError
+from alledge.segmentation import MODES
 
 from .backbones import find
 
@@ -26,7 +27,7 @@ class Options:
         if self.weights not in ("imagenet", "none") and not Path(self.weights).is_file():
             raise UsageError(f"--weights {self.weights}: expected imagenet, none or a weights file, found no such file")
         for name, value, known in (("head", self.head, ("compact",)), ("loss", self.loss, ("focal", "crossentropy")),
-                                   ("segment", self.segment, ("none", "paper", "stain"))):
+                                   ("segment", self.segment, MODES)):
             if value not in known:
                 raise UsageError(f"--{name} {value!r} is unknown: expected {', '.join(known)}")
         for name, number in (("epochs", self.epochs), ("batch", self.batch)):

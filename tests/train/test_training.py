@@ -167,6 +167,11 @@ def test_audit_says_how_much_colour_alone_knows(alledge, smears, tmp_path):
     (root / "pro_b" / "bad.png").write_text("no image")
     Image.new("L", (64, 64)).save(root / "pro_b" / "grey.png")
     found = json.loads(alledge("data", "audit", root, "--json").stdout)
+    bad = tmp_path / "bad"
+    for label in ("benign", "pro_b"):
+        (bad / label).mkdir(parents=True)
+        (bad / label / "x.png").write_text(label)
+    one_sentence(alledge("data", "audit", bad), 1, "none of 2 images is usable")
     assert found["images"] == 49
     assert len(found["unusable"]) == 2
     assert all(name in " ".join(found["unusable"]) for name in ("bad.png", "grey.png"))
