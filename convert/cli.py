@@ -40,9 +40,10 @@ def convert(
                          "`alledge convert RUN --target cpu`")
     with quiet() as person:
         from .conversion import convert_run
+        from .options import Options
         from .report import write_report
 
-        done = convert_run(run, wanted, out, allow_drop, lambda line: print(f"{line} ...", file=person))
+        done = convert_run(run, wanted, out, Options(allow_drop), lambda line: print(f"{line} ...", file=person))
         report = write_report(done)
     if json:
         emit(done.to_json())

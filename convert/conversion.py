@@ -20,6 +20,7 @@ from alledge.runfolder import MODEL_CARD
 from .check import Comparison, compare, demand, doubts, failed_gates, gates, goldens_gate
 from .converted import Converted
 from .goldens import Goldens, make_goldens
+from .options import Options
 from .targets import load_target
 from .trained import Outputs, Trained, open_trained, predict, spread, tensors
 
@@ -61,25 +62,25 @@ class Conversion:
         }
 
 
-def convert_run(run: Path, target: Target, out: Path | None, allow_drop: bool, say: Say) -> Conversion:
+def convert_run(run: Path, target: Target, out: Path | None, options: Options, say: Say) -> Conversion:
     """Convert a run folder for a target and write the bundle (default RUN/<target>.alledge).
 
     Raises:
         UsageError: when there is no run, or `out` cannot be written.
         DataError: when the run is damaged or foreign, or a layer cannot be converted.
-        GateNotMet: when the converted model lost too much or gives unlike goldens, and `allow_drop` is False.
+        GateNotMet: when the converted model lost too much or gives unlike goldens, and `options.allow_drop` is False.
     """
     say("reading the run")
     trained = open_trained(run)
     out = checked_out(out or run / f"{target}{SUFFIX}")
     say(f"converting for {target}")
-    converted = load_target(target)(trained)
+    converted = load_target(target)(trained, options)
     say(f"judging on {len(trained.held_out.truth)} held-out tiles")
     held_out = converted.run(tensors(trained.held_out.pixels, trained.record.preprocessing))
     comparisons = _compare(trained, converted, held_out)
     goldens = make_goldens(converted, trained.record.preprocessing)
     found = {**gates(comparisons), **converted.facts, "goldens": goldens_gate(goldens.spread, converted.tolerance)}
-    if not allow_drop:
+    if not options.allow_drop:
         demand(found, comparisons)
     warnings = (*converted.warnings, *doubts(next(iter(comparisons.values()))), *_accepted(found))
     calibration = _calibrate(trained, converted, held_out)

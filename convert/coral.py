@@ -4,6 +4,7 @@ from .converted import Converted
 from .cpu import quantise_run
 from .edgetpu_ops import SRAM_BYTES
 from .lint import check_static_integer, lint
+from .options import Options
 from .tflite_graph import parameter_bytes
 from .tflite_run import BUILTIN, kernels, specs
 from .trained import Trained
@@ -13,7 +14,7 @@ from .trained import Trained
 TOLERANCE = 0.15
 
 
-def convert(trained: Trained) -> Converted:
+def convert(trained: Trained, options: Options) -> Converted:
     """Re-express attention, quantise, and hold the result against the Edge TPU's table.
 
     Raises:

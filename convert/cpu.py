@@ -10,6 +10,7 @@ from typing import Any
 from alledge.preprocess import Preprocessing
 
 from .converted import Converted, Operation
+from .options import Options
 from .tflite import quantise
 from .tflite_graph import operators
 from .tflite_run import BUILTIN, kernels, specs
@@ -19,7 +20,7 @@ from .trained import Trained, ranging_tensors
 TOLERANCE = 0.06
 
 
-def convert(trained: Trained) -> Converted:
+def convert(trained: Trained, options: Options) -> Converted:
     """Quantise the network as it is.
 
     Raises:

@@ -4,13 +4,14 @@ from .converted import Converted, Operation
 from .onnx_float import onnx_bundle
 from .onnx_graph import to_onnx
 from .onnx_run import count_operations
+from .options import Options
 from .trained import Trained
 
 TOLERANCE = 0.05  # half precision keeps 11 bits; not measured on a board
 ON_BOARD = "TensorRT decides when it builds the engine on the board"
 
 
-def convert(trained: Trained) -> Converted:
+def convert(trained: Trained, options: Options) -> Converted:
     """Write float32 ONNX; an engine fits one GPU and one TensorRT only, so it is built where it runs.
 
     Raises:

@@ -12,6 +12,7 @@ from .converted import Converted
 from .jetson_nano import undecided
 from .onnx_float import onnx_bundle
 from .onnx_graph import to_onnx
+from .options import Options
 from .tflite import INPUT
 from .trained import Trained, ranging_tensors
 
@@ -19,7 +20,7 @@ _WEIGHTED = ("Conv", "Gemm")
 TOLERANCE = 0.15  # int8 on another vendor's kernels; not measured on a board
 
 
-def convert(trained: Trained) -> Converted:
+def convert(trained: Trained, options: Options) -> Converted:
     """Quantise convolutions and dense layers: symmetric, one weight scale per channel, as TensorRT wants them.
 
     Raises:

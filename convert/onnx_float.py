@@ -7,12 +7,13 @@ from alledge.manifest import Engine
 from .converted import Converted, Operation
 from .onnx_graph import to_onnx
 from .onnx_run import ONNX_RUNTIME, count_operations, run, specs
+from .options import Options
 from .trained import Trained
 
 TOLERANCE = 0.001  # float32 in another order of summation; 3e-6 was measured on MobileNetV2
 
 
-def convert(trained: Trained) -> Converted:
+def convert(trained: Trained, options: Options) -> Converted:
     """Write the network as float32 ONNX.
 
     Raises:

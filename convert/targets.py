@@ -1,4 +1,4 @@
-"""The targets there are: one file each, with a function `convert(trained) -> Converted`."""
+"""The targets there are: one file each, with a function `convert(trained, options) -> Converted`."""
 
 import importlib
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from alledge.errors import UsageError
 from alledge.manifest import Target
 
 from .converted import Converted
+from .options import Options
 from .trained import Trained
 
 TARGETS: dict[Target, str] = {
@@ -32,7 +33,7 @@ def parse_target(name: str) -> Target:
     raise UsageError(f"--target {name!r} is unknown: expected one of {', '.join(TARGETS)}")
 
 
-def load_target(target: Target) -> Callable[[Trained], Converted]:
+def load_target(target: Target) -> Callable[[Trained, Options], Converted]:
     """The function that converts for a target; its libraries are imported now and not earlier."""
     module = importlib.import_module(f".{TARGETS[target]}", __package__)
     return module.convert

@@ -54,14 +54,14 @@ def min_runtime_version(content: bytes) -> str:
 
 
 def _model(content: bytes) -> Any:
-    from tensorflow.lite.python import schema_py_generated as schema
+    from ai_edge_litert import schema_py_generated as schema
 
     return schema.Model.GetRootAsModel(content, 0)
 
 
 @cache
 def _names(kind: str) -> dict[int, str]:
-    from tensorflow.lite.python import schema_py_generated as schema
+    from ai_edge_litert import schema_py_generated as schema
 
     return {code: name for name, code in vars(getattr(schema, kind)).items() if isinstance(code, int)}
 

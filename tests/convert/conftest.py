@@ -10,6 +10,7 @@ import pytest
 
 from alledge.calibration import Calibration
 from alledge.convert.conversion import Conversion, convert_run
+from alledge.convert.options import Options
 from alledge.convert.targets import TARGETS
 from alledge.labels import LABELS
 from alledge.preprocess import Preprocessing, scale
@@ -88,7 +89,7 @@ def run_copy(trained_run: Path, tmp_path: Path) -> Path:
 
 def convert_quietly(run: Path, target: Any, out: Path, allow_drop: bool = False) -> Conversion:
     with quiet():
-        return convert_run(run, target, out, allow_drop, lambda line: None)
+        return convert_run(run, target, out, Options(allow_drop), lambda line: None)
 
 
 @pytest.fixture(scope="session")

@@ -59,8 +59,8 @@ def test_goldens_that_do_not_repeat_are_refused_and_never_widen_the_tolerance(tr
     load = converting.load_target
 
     def unlike(target):
-        def convert(trained):
-            converted = load(target)(trained)
+        def convert(trained, options):
+            converted = load(target)(trained, options)
             wrong = shifted(converted.run, lambda call: 0.2 if call else 0)  # call 0 judges the held-out tiles
             return replace(converted, kernels={"one": converted.run, "other": wrong}, slow_kernels=frozenset())
         return convert

@@ -1,0 +1,19 @@
+"""What the command line asks of a conversion."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """Wishes beyond run and target; each target reads those that concern it.
+
+    Attributes:
+        allow_drop: write a bundle that did not meet its gates, which says so from then on.
+        compiler: Edge TPU only: the `edgetpu_compiler` to use instead of the one on PATH.
+        allow_cpu_fallback: Edge TPU only: accept operations that stay on the CPU.
+    """
+
+    allow_drop: bool = False
+    compiler: Path | None = None
+    allow_cpu_fallback: bool = False
