@@ -87,6 +87,11 @@ class Bundle:
         """The network itself."""
         return self.read(self.manifest.model)
 
+    @property
+    def head(self) -> bytes | None:
+        """The second network of a split bundle."""
+        return None if self.manifest.head is None else self.read(self.manifest.head.model)
+
 
 def write_bundle(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> Bundle:
     """Write a bundle, whole or not at all, and open it again as a device would.
@@ -177,7 +182,8 @@ def _check_members(path: Path, manifest: Manifest, members: Mapping[str, bytes])
         content = members[listed.name]
         if len(content) != listed.size or _sha256(content) != listed.sha256:
             raise BundleRefused(f"{path}: member {listed.name} was altered after it was written")
-    wanted = {manifest.model, *(g.image for g in manifest.goldens), *(g.mask for g in manifest.goldens)}
+    heads = {manifest.head.model} if manifest.head else set()
+    wanted = {manifest.model, *heads, *(g.image for g in manifest.goldens), *(g.mask for g in manifest.goldens)}
     if not wanted <= set(members):
         raise BundleRefused(f"{path}: lacks {', '.join(sorted(wanted - set(members)))}")
 

@@ -29,6 +29,19 @@ class TensorSpec(_Strict):
     zero_point: int = 0
 
 
+class Head(_Strict):
+    """A second network that goes on where the first stops: what an Edge TPU cannot map runs on the board's CPU.
+
+    Attributes:
+        model: member with the second network.
+        features: the first network's only output; input: the same values as the second network wants them.
+    """
+
+    model: str
+    features: TensorSpec
+    input: TensorSpec
+
+
 class Golden(_Strict):
     """A synthetic field and what this very model must make of it, on every machine.
 
@@ -59,7 +72,9 @@ class Manifest(_Strict):
         id: first 16 hex digits of the SHA-256 of this document with an empty id.
         target: what the bundle was made for; engine: the back end that can run it.
         model: member with the network; input, probs, embedding: its tensors.
+        head: the second network of a split bundle; probs and embedding are then its outputs.
         compiled: Edge TPU only: whether the closed compiler mapped it. Never claimed without its log.
+        compiler: Edge TPU only: the compiler's version, in its own words.
         metrics: measured before shipping, each with its 95 % interval and the rows it was measured on.
         provenance: run, split hash, versions, seed: what is needed to make it again.
         signature: none yet; signed bundles come with the conversion issue.
@@ -76,9 +91,11 @@ class Manifest(_Strict):
     input: TensorSpec
     probs: TensorSpec
     embedding: TensorSpec
+    head: Head | None = None
     tolerance: float = Field(gt=0, lt=1)
     goldens: list[Golden] = Field(min_length=1, max_length=16)
     compiled: bool | None = None
+    compiler: str | None = None
     metrics: dict[str, Any]
     provenance: dict[str, Any]
     members: list[Member] = Field(max_length=64)

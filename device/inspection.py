@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from alledge.bundle import Bundle
-from alledge.manifest import TensorSpec
+from alledge.manifest import Manifest, TensorSpec
 from alledge.runfolder import MODEL_CARD
 from alledge.verdict import RESEARCH_USE_ONLY
 
@@ -26,11 +26,12 @@ def lines(bundle: Bundle) -> list[str]:
     facts = {
         "bundle": f"{bundle.path} ({bundle.size / 2**20:.2f} MiB)",
         "id": bundle.id,
-        "target": f"{manifest.target}, engine {manifest.engine}{_compiled(manifest.compiled)}",
+        "target": f"{manifest.target}, engine {manifest.engine}{_compiled(manifest)}",
         "classes": ", ".join(manifest.labels),
         "sees": f"{manifest.preprocessing.size} px square, mask {manifest.preprocessing.segment}",
         "input": _tensor(manifest.input),
         "outputs": f"{_tensor(manifest.probs)}; {_tensor(manifest.embedding)}",
+        **({"head": f"on the CPU, from {_tensor(manifest.head.features)}"} if manifest.head else {}),
         "temperature": f"{calibration.temperature:.3f}",
         "answers from": f"{calibration.abstain_below:.1%} confidence",
         "domain gate": gate,
@@ -58,8 +59,10 @@ def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[str]:
             yield f"  {above}{name:<{max(38 - len(above), 1)}} {_short(value)}"
 
 
-def _compiled(compiled: bool | None) -> str:
-    return "" if compiled is None else ", compiled" if compiled else ", not compiled"
+def _compiled(manifest: Manifest) -> str:
+    if manifest.compiled is None:
+        return ""
+    return f", compiled by version {manifest.compiler}" if manifest.compiled else ", not compiled"
 
 
 def _tensor(spec: TensorSpec) -> str:

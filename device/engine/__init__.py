@@ -129,6 +129,9 @@ def _check_tensors(bundle: Bundle) -> None:
     _check_tensor(bundle, manifest.input, (1, size, size, 3))
     _check_tensor(bundle, manifest.probs, (1, len(LABELS)))
     _check_tensor(bundle, manifest.embedding, (1, manifest.embedding.shape[-1] if manifest.embedding.shape else 0))
+    if manifest.head:
+        for spec in (manifest.head.features, manifest.head.input):
+            _check_tensor(bundle, spec, manifest.head.features.shape)
     if manifest.probs.dtype != "float32" and not manifest.probs.scale <= MAX_PROBS_SCALE:
         raise BundleRefused(f"{bundle.path}: expected probabilities in steps of 1/64 or finer, its manifest says "
                             f"{manifest.probs.scale:g}")

@@ -1,5 +1,7 @@
 """TensorFlow Lite on the CPU: LiteRT, else the older tflite_runtime."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ except ImportError as missing:
 
 from alledge.bundle import Bundle
 from alledge.errors import BundleRefused, EngineError
+from alledge.manifest import TensorSpec
 from alledge.quiet import quiet
 
 from . import Output
@@ -33,39 +36,56 @@ def create(bundle: Bundle, threads: int) -> "TfliteEngine":
 
 
 class TfliteEngine:
-    """One interpreter, in process."""
+    """One interpreter in process, or two in a row for a split bundle."""
 
     name = "tflite"
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
-        self._manifest = bundle.manifest
-        try:
-            with quiet():
-                interpreter = Interpreter(model_content=bundle.model, num_threads=threads)
-                interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise BundleRefused(f"{bundle.path}: its model does not load in {LIBRARY} "
-                                f"({str(error).splitlines()[0]}); convert it again for this machine") from error
-        self._interpreter = interpreter
-        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-        self._input = _index(inputs, pick(self._manifest.input, _described(inputs)))
-        self._probs = _index(outputs, pick(self._manifest.probs, _described(outputs)))
-        self._embedding = _index(outputs, pick(self._manifest.embedding, _described(outputs)))
+        manifest, head = bundle.manifest, bundle.manifest.head
+        answers = (manifest.probs, manifest.embedding)
+        outputs = answers if head is None else (head.features,)
+        self._networks = [_Network(bundle.path, bundle.model, threads, manifest.input, outputs)]
+        if head is not None:
+            self._networks.append(_Network(bundle.path, bundle.head or b"", threads, head.input, answers))
 
     def infer(self, tensor: NDArray[np.float32]) -> Output:
         """Run the network on float32 [S, S, 3]."""
-        manifest, run = self._manifest, self._interpreter
+        *trunk, last = self._networks
         try:
-            run.set_tensor(self._input, to_stored(tensor, manifest.input))
-            run.invoke()
+            for network in trunk:
+                (tensor,) = network(tensor)
+            return Output(*last(tensor))
         except (ValueError, RuntimeError) as error:
             raise EngineError(f"engine tflite failed: {str(error).splitlines()[0]}") from error
-        return Output(to_real(run.get_tensor(self._probs), manifest.probs),
-                      to_real(run.get_tensor(self._embedding), manifest.embedding))
 
     def close(self) -> None:
-        """Free the interpreter."""
-        self._interpreter = None
+        """Free the interpreters."""
+        self._networks = []
+
+
+class _Network:
+    """One .tflite: real numbers in, real numbers out."""
+
+    def __init__(self, path: Path, content: bytes, threads: int, image: TensorSpec,
+                 wanted: Sequence[TensorSpec]) -> None:
+        try:
+            with quiet():
+                interpreter = Interpreter(model_content=content, num_threads=threads)
+                interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise BundleRefused(f"{path}: its model does not load in {LIBRARY} ({str(error).splitlines()[0]}); "
+                                "convert it again for this machine") from error
+        self._interpreter, self._image, self._wanted = interpreter, image, wanted
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        self._input = _index(inputs, pick(image, _described(inputs)))
+        self._outputs = [_index(outputs, pick(spec, _described(outputs))) for spec in wanted]
+
+    def __call__(self, tensor: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Flat float32 outputs, in the order that was asked for."""
+        self._interpreter.set_tensor(self._input, to_stored(tensor, self._image))
+        self._interpreter.invoke()
+        return [to_real(self._interpreter.get_tensor(place), spec)
+                for place, spec in zip(self._outputs, self._wanted, strict=True)]
 
 
 def _index(details: list[dict[str, Any]], position: int) -> int:

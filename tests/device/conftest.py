@@ -16,7 +16,7 @@ from alledge.calibration import Calibration
 from alledge.device.engine import open_engine
 from alledge.images import encode_png
 from alledge.labels import LABELS
-from alledge.manifest import FORMAT, Golden, Manifest, TensorSpec
+from alledge.manifest import FORMAT, Golden, Head, Manifest, TensorSpec
 from alledge.preprocess import Preprocessing, prepare_field, tensor_digest
 from alledge.synthetic import draw_field
 
@@ -33,10 +33,14 @@ x = keras.Input((64, 64, 3), batch_size=1)
 y = keras.layers.Conv2D(8, 3, strides=4, activation="relu")(x)
 embedding = keras.layers.Dense({WIDTH}, name="embedding")(keras.layers.GlobalAveragePooling2D()(y))
 probs = keras.layers.Dense({len(LABELS)}, activation="softmax", name="probs")(embedding)
-model = keras.Model(x, [probs, embedding])
-call = tf.function(lambda image: model(image)).get_concrete_function(tf.TensorSpec((1, 64, 64, 3)))
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(call)])
+def converter_of(model):
+    call = tf.function(lambda image: model(image)).get_concrete_function(tf.TensorSpec(model.inputs[0].shape))
+    return tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(call)])
+if sys.argv[2] == "head":
+    open(sys.argv[1], "wb").write(converter_of(keras.Model(y, [probs, embedding])).convert())
+    sys.exit()
+converter = converter_of(keras.Model(x, y if sys.argv[2] == "trunk" else [probs, embedding]))
 rng = np.random.default_rng(0)
 converter.representative_dataset = lambda: ([rng.uniform(-1, 1, (1, 64, 64, 3)).astype("f4")] for _ in range(20))
 converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -48,12 +52,25 @@ open(sys.argv[1], "wb").write(converter.convert())
 
 @pytest.fixture(scope="session")
 def tflite_model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """An int8 network 64x64 -> probs [1, 4], embedding [1, 8]; converted in a child, so TensorFlow stays there."""
+    """An int8 network 64x64 -> probs [1, 4], embedding [1, 8]."""
+    return converted(tmp_path_factory.mktemp("tflite") / "model.tflite", "whole")
+
+
+def converted(out: Path, part: str) -> bytes:
+    """The network, its int8 `trunk` or its float `head`; made in a child, so that TensorFlow stays there."""
     pytest.importorskip("tensorflow", reason="makes the .tflite that these tests run")
-    out = tmp_path_factory.mktemp("tflite") / "model.tflite"
-    done = subprocess.run([sys.executable, "-c", CONVERT, str(out)], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", CONVERT, str(out), part], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return out.read_bytes()
+
+
+def tensors_of(model: bytes) -> list[TensorSpec]:
+    """The first input and the first output of a .tflite."""
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(model_content=model)
+    interpreter.allocate_tensors()
+    return [TensorSpec(name=d["name"], shape=tuple(int(n) for n in d["shape"]), dtype=np.dtype(d["dtype"]).name,
+                       scale=float(d["quantization"][0]), zero_point=int(d["quantization"][1]))
+            for d in (interpreter.get_input_details()[0], interpreter.get_output_details()[0])]
 
 
 def onnx_model(nan_below: float | None = None, unsure: bool = False) -> bytes:
@@ -114,14 +131,16 @@ def make_bundle(path: Path, model: bytes, engine: str = "onnx", **changes: Any) 
     rgb = draw_field("pre_b", 3, 96).rgb
     prepared = prepare_field(rgb, PREPROCESSING)
     claimed = changes.pop("probabilities", None)
+    more = changes.pop("more_members", {})
     golden = Golden(image="golden/g0.png", mask="golden/g0_mask.png", tensor_sha256=tensor_digest(prepared.tensor),
                     probabilities=claimed or [0.25] * 4)
-    members = {f"model.{suffix}": model, golden.image: encode_png(rgb), golden.mask: encode_png(prepared.mask.pixels)}
+    members = {f"model.{suffix}": model, golden.image: encode_png(rgb), golden.mask: encode_png(prepared.mask.pixels),
+               **more}
     settings: dict[str, Any] = {
         "format": FORMAT, "target": "cpu" if suffix == "tflite" else "onnx", "engine": engine, "labels": list(LABELS),
         "preprocessing": PREPROCESSING, "calibration": Calibration(), "model": f"model.{suffix}", "tolerance": 0.02,
         "goldens": [golden], "metrics": {"accuracy": 0.5, "n": 8}, "provenance": {"made": "by a test"}, "members": [],
-        **(tflite_specs(model) if suffix == "tflite" else ONNX_SPECS), **changes,
+        **(tflite_specs(more.get("head.tflite", model)) if suffix == "tflite" else ONNX_SPECS), **changes,
     }
     if claimed is None:
         draft = write_bundle(path, Manifest(**settings), members)
@@ -165,3 +184,14 @@ def cut_film(tmp_path: Path) -> Path:
     whole = path.read_bytes()
     path.write_bytes(whole[:len(whole) // 2])
     return path
+
+
+@pytest.fixture(scope="session")
+def split_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The network of `tflite_bundle` in two: an int8 trunk and a float head."""
+    folder = tmp_path_factory.mktemp("split")
+    trunk, head = (converted(folder / f"{part}.tflite", part) for part in ("trunk", "head"))
+    image, features = tensors_of(trunk)
+    return make_bundle(folder / "split.alledge", trunk, "coral", target="coral", compiled=False, input=image,
+                       more_members={"head.tflite": head},
+                       head=Head(model="head.tflite", features=features, input=tensors_of(head)[0]))

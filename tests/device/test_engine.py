@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alledge.bundle import Bundle
+from alledge.bundle import Bundle, write_bundle
 from alledge.device.engine import open_engine
 from alledge.device.engine._tensors import pick, to_real, to_stored
+from alledge.device.selftest import replay
 from alledge.errors import BackendMissing, BundleRefused, EngineError, UsageError
 from alledge.manifest import TensorSpec
 
@@ -139,3 +140,23 @@ def test_onnx_runtime_tells_nobody_anything(onnx_bundle: Bundle, tmp_path: Path)
     subprocess.run([sys.executable, "-c", program, onnx_bundle.path], check=True,
                    env={**clean, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)})
     assert list(tmp_path.rglob("*")) == []  # its telemetry leaves a device id and a queue of reports there
+
+
+def test_a_split_bundle_runs_its_two_networks_as_one(split_bundle: Bundle, tflite_bundle: Bundle) -> None:
+    tensor = np.random.default_rng(2).uniform(-1, 1, (64, 64, 3)).astype(np.float32)
+    with closing(open_engine(split_bundle, "tflite")) as split, closing(open_engine(tflite_bundle)) as whole:
+        answer, wanted = split.infer(tensor), whole.infer(tensor)
+        np.testing.assert_allclose(answer.probs, wanted.probs, atol=0.03)  # the same weights, rounded elsewhere
+        assert replay(split_bundle, split) == []
+
+
+def test_a_split_bundle_without_its_head_is_refused(split_bundle: Bundle, tmp_path: Path) -> None:
+    members = {m.name: split_bundle.read(m.name) for m in split_bundle.manifest.members if m.name != "head.tflite"}
+    with pytest.raises(BundleRefused, match=r"lacks head\.tflite"):
+        write_bundle(tmp_path / "headless.alledge", split_bundle.manifest, members)
+    head = split_bundle.manifest.head
+    assert head is not None
+    other = head.model_copy(update={"input": head.input.model_copy(update={"shape": (1, 2, 2, 8)})})
+    manifest = split_bundle.manifest.model_copy(update={"head": other})
+    with pytest.raises(BundleRefused, match="expected tensor"):
+        open_engine(Bundle(split_bundle.path, manifest, {}), "tflite")
