@@ -57,10 +57,14 @@ class Batches(keras.utils.PyDataset):
         truth = np.eye(len(LABELS), dtype=np.float32)[self._tiles.truth[rows]]
         return scale(pixels, self._preprocessing), truth
 
-    def on_epoch_end(self) -> None:
-        """Draw the next epoch's order."""
-        self._epoch += 1
+    def begin(self, epoch: int) -> None:
+        """Go to the batches of an epoch, counted from 0."""
+        self._epoch = epoch
         self._order = self._shuffle()
+
+    def on_epoch_end(self) -> None:
+        """Go to the next epoch."""
+        self.begin(self._epoch + 1)
 
     def _shuffle(self) -> NDArray[Any]:
         rows = np.arange(len(self._tiles.truth))

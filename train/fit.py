@@ -36,7 +36,7 @@ from .backbones import preprocessing_for
 from .baseline import histogram_accuracy
 from .batches import predict, read_tiles
 from .card import write_card
-from .learn import learn
+from .learn import forget, learn
 from .options import Options
 from .report import write_report
 
@@ -57,7 +57,7 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress) -> 
         tiles = {name: read_tiles(rows, preprocessing, step) for name, rows in items.items()}
     progress.say(f"{', '.join(f'{len(rows)} {name}' for name, rows in items.items())} images, {preprocessing.size} px")
     started = time.monotonic()
-    model, history = learn(tiles, preprocessing, options, progress)
+    model, history = learn(tiles, preprocessing, options, progress, folder=out)
     seconds = time.monotonic() - started
     calibration, probabilities, sure = _judge(model, tiles, preprocessing)
     out.mkdir(parents=True, exist_ok=True)
@@ -77,6 +77,7 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress) -> 
     write_report(out, record, tiles["test"], probabilities)
     write_card(out, record)
     write_record(out, record)
+    forget(out)
     return record
 
 

@@ -1,6 +1,10 @@
 """The training loop itself: loss, schedule, the epoch that is kept."""
 
+import hashlib
 from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,45 +15,74 @@ from alledge.output import Progress
 from alledge.preprocess import Preprocessing
 from alledge.runfolder import Tiles
 
-from .backbones import find
 from .batches import Batches
+from .checkpoint import SLOTS, Checkpoint
+from .epochs import KeepEpochs
 from .losses import FocalLoss
 from .model import build_model
 from .options import Options
+from .recipe import Recipe, recipe_for
+
+History = dict[str, list[float]]
 
 
-def learn(tiles: Mapping[str, Tiles], preprocessing: Preprocessing, options: Options,
-          progress: Progress) -> tuple[keras.Model, dict[str, list[float]]]:
+def learn(tiles: Mapping[str, Tiles], preprocessing: Preprocessing, options: Options, progress: Progress,
+          recipe: Recipe | None = None, folder: Path | None = None) -> tuple[keras.Model, History]:
     """Train on `train` tiles and keep the epoch with the lowest loss on `val` tiles.
+
+    Args:
+        tiles: `train` and `val`.
+        preprocessing: what the network wants done to them.
+        options: what the user asked for.
+        progress: who is told.
+        recipe: how to teach; default `recipe_for(options)`.
+        folder: where finished epochs are kept until `forget` is called, and gone on from; None keeps none.
 
     Returns:
         The model with its two outputs, and metric -> one value per epoch.
+
+    Raises:
+        DataError: when `folder` holds epochs of another training.
+        OutputError: when `folder` has no room for them.
     """
+    recipe = recipe or recipe_for(options)
     keras.utils.set_random_seed(options.seed)
     model = build_model(options.backbone, options.weights)
-    row = find(options.backbone)
-    batches = Batches(tiles["train"], preprocessing, options.batch, options.seed, row.augmentation)
-    alpha = _balance(tiles["train"].truth)
-    loss = FocalLoss(alpha, gamma=2.0 if options.loss == "focal" else 0.0)
-    peak = row.learning_rate[options.weights == "none"]
+    batches = Batches(tiles["train"], preprocessing, options.batch, options.seed, recipe.strength)
     trained = keras.Model(model.inputs, model.output["probs"])  # the embedding has no truth to be trained on
-    trained.compile(keras.optimizers.Adam(_schedule(peak, len(batches) * options.epochs), clipnorm=1.0), loss,
+    trained.compile(_optimizer(recipe, len(batches) * options.epochs), _loss(recipe, tiles["train"].truth),
                     metrics=["accuracy"])
-    best = keras.callbacks.EarlyStopping("val_loss", patience=options.epochs, restore_best_weights=True)
-    with progress.bar("training", len(batches) * options.epochs) as step:
-        told = keras.callbacks.LambdaCallback(
-            on_train_batch_end=lambda batch, logs: step(),
-            on_epoch_end=lambda epoch, logs: progress.say(_line(epoch, options.epochs, logs)))
-        history = trained.fit(batches, epochs=options.epochs, verbose=0, callbacks=[told, best],
-                              validation_data=Batches(tiles["val"], preprocessing, options.batch))
-    return model, {name: [float(v) for v in values] for name, values in history.history.items()}
+    checkpoint = Checkpoint(folder, _identity(tiles, options, recipe), options.epochs) if folder else None
+    keep = KeepEpochs(trained, checkpoint, options.epochs, recipe.patience, progress)
+    batches.begin(keep.first_epoch)
+    with progress.bar("training", len(batches) * (options.epochs - keep.first_epoch)) as step:
+        told = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: step())
+        trained.fit(batches, initial_epoch=keep.first_epoch, epochs=options.epochs, verbose=0, callbacks=[told, keep],
+                    validation_data=Batches(tiles["val"], preprocessing, options.batch))
+    return model, keep.state.history
 
 
-def _schedule(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Warm up over a twentieth of the steps, then a cosine down to nothing: the last epochs hardly move."""
-    warm = max(1, steps // 20)
-    return keras.optimizers.schedules.CosineDecay(peak / 10, max(1, steps - warm), warmup_target=peak,
-                                                  warmup_steps=warm)
+def forget(folder: Path) -> None:
+    """Remove the epochs that `learn` kept in a folder, once what they led to is on disk."""
+    for name in SLOTS:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+    return keras.optimizers.Adam(_schedule(recipe, steps), clipnorm=recipe.clip_norm)
+
+
+def _schedule(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | float:
+    """Up over the first steps, then a cosine down to nothing: the last epochs hardly move."""
+    if not recipe.decay:
+        return recipe.learning_rate
+    warm = max(1, int(steps * recipe.warm_up))
+    return keras.optimizers.schedules.CosineDecay(recipe.learning_rate / 10, max(1, steps - warm),
+                                                  warmup_target=recipe.learning_rate, warmup_steps=warm)
+
+
+def _loss(recipe: Recipe, truth: NDArray[np.int64]) -> keras.losses.Loss:
+    return FocalLoss(_balance(truth) if recipe.balanced else None, gamma=recipe.gamma)
 
 
 def _balance(truth: NDArray[np.int64]) -> list[float]:
@@ -59,6 +92,12 @@ def _balance(truth: NDArray[np.int64]) -> list[float]:
     return [float(v) for v in share / np.count_nonzero(counts)]
 
 
-def _line(epoch: int, epochs: int, logs: dict[str, float]) -> str:
-    return (f"epoch {epoch + 1}/{epochs}: loss {logs['loss']:.4f}, validation loss {logs['val_loss']:.4f}, "
-            f"accuracy {logs['accuracy']:.3f}, validation accuracy {logs['val_accuracy']:.3f}")
+def _identity(tiles: Mapping[str, Tiles], options: Options, recipe: Recipe) -> dict[str, Any]:
+    """What must be the same for a training to go on where another one was killed."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in ("train", "val"):
+        digest.update(tiles[name].truth.tobytes())
+        for tile in tiles[name].pixels:
+            digest.update(tile.tobytes())
+    return {**asdict(options), "recipe": asdict(recipe), "set of images": digest.hexdigest(),
+            "Keras backend": keras.backend.backend()}

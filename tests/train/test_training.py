@@ -4,6 +4,9 @@ import csv
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -79,6 +82,30 @@ def test_the_same_seed_gives_the_same_run(trained, alledge, smears, tmp_path):
     run, _, _ = trained
     assert alledge("train", "--data", smears, *TINY, "--out", tmp_path / "again").returncode == 0
     assert read_record(tmp_path / "again").run_id == read_record(run).run_id
+
+
+def kill_after(line, *command):
+    """Start a command and kill -9 it as soon as it says `line`."""
+    with subprocess.Popen([sys.executable, "-m", "alledge", *map(str, command)], stderr=subprocess.PIPE,
+                          stdout=subprocess.DEVNULL, text=True) as process:
+        for said in process.stderr:
+            if said.startswith(line):
+                process.kill()
+                break
+        process.wait(60)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_killed_training_ends_as_if_nothing_had_happened(trained, alledge, smears, tmp_path):
+    whole, _, _ = trained
+    command = ("train", "--data", smears, *TINY, "--out", tmp_path / "cut")
+    kill_after("epoch 1/2", *command)
+    done = alledge(*command)
+    assert "1 of 2 epochs were finished before" in done.stderr
+    assert "epoch 1/2" not in done.stderr
+    assert read_record(tmp_path / "cut").run_id == read_record(whole).run_id
+    assert read_record(tmp_path / "cut").history == read_record(whole).history
+    assert {p.name for p in (tmp_path / "cut").iterdir()} == {p.name for p in whole.iterdir()}
 
 
 def test_evaluate_gives_the_run_its_own_figures_back(trained, alledge, smears, tmp_path):
