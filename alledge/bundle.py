@@ -1,38 +1,32 @@
 """One file that a board can run: read, write, verify.
 
 A bundle is a stored (never compressed) zip whose first member is `manifest.json`. Nothing in it is executable or
-pickled. Counts, names and sizes are bounded before anything is read, and every byte is covered by a SHA-256, so a
-bundle is either exactly what was written or refused. The hashes catch damage, not a forger: the manifest is not
-signed yet.
+pickled. Counts, names and sizes are bounded before anything is read, and every byte is accounted for, so a bundle is
+either exactly what was written or refused. The checksums catch damage; a signature catches forgers, on a device that
+was told whose signatures count.
 """
 
 import hashlib
 import json
 import re
-import struct
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from io import BytesIO
+from datetime import date
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from alledge import signing
+from alledge.archive import pack, unpack
 from alledge.errors import BundleRefused, UsageError
 from alledge.files import write_bytes
 from alledge.labels import LABELS
-from alledge.manifest import FORMAT, ID_LENGTH, MEMBER_NAME, Manifest, Member
+from alledge.manifest import FORMAT, ID_LENGTH, MEMBER_NAME, Manifest, Member, Signature
 
 SUFFIX = ".alledge"
 MANIFEST = "manifest.json"
 MAX_BYTES = 512 * 2**20  # VGG19 with its dense layers in float32 fits
 MAX_MANIFEST_BYTES = 2 * 2**20
 MAX_MEMBERS = 65
-_END_BYTES = 22  # a zip's end record without a comment (APPNOTE 4.3.16)
-_ZIP64_BYTES = 20  # the locator that would stand before it (APPNOTE 4.3.15)
-_MAX_DIRECTORY_BYTES = MAX_MEMBERS * 256
-_DAMAGE = (zipfile.BadZipFile, KeyError, NotImplementedError, EOFError, OSError, ValueError, struct.error)
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # same content, same bytes
+_PURPOSE = b"alledge bundle\0"  # a signature of this key on anything else is none on a bundle
 
 
 @dataclass(frozen=True)
@@ -44,23 +38,59 @@ class Bundle:
     _members: Mapping[str, bytes]
 
     @classmethod
-    def open(cls, path: Path | str) -> "Bundle":
+    def open(cls, path: Path | str, trusted: Collection[str] = ()) -> "Bundle":
         """Read and verify a bundle; nothing of it is used before all of it holds.
+
+        Args:
+            path: the file.
+            trusted: public keys (64 hex digits each); when there are any, only what one of them signed is opened.
 
         Raises:
             UsageError: when there is no such file.
-            BundleRefused: when it is truncated, altered, too large, too new or not a bundle.
+            BundleRefused: when it is truncated, altered, too large, too new, wrongly signed or not a bundle.
         """
         path = Path(path)
         if not path.is_file():
             raise UsageError(f"{path}: expected a bundle made by `alledge convert`, found no such file")
         try:
             manifest, members = _read(path)
-        except BundleRefused:
-            raise
-        except _DAMAGE as error:
-            raise BundleRefused(f"{path}: not a complete bundle ({error}); copy or convert it again") from error
-        return cls(path, manifest, members)
+        except OSError as error:
+            raise BundleRefused(f"{path}: cannot be read ({error.strerror}); copy or convert it again") from error
+        bundle = cls(path, manifest, members)
+        if trusted and not bundle.signed_by(trusted):
+            raise BundleRefused(f"{path}: is {bundle.signature_in_words(trusted)}, but only bundles signed by "
+                                f"{' or '.join(map(signing.key_id, trusted))} are accepted here; convert it with "
+                                "--sign and that key")
+        return bundle
+
+    def signed_by(self, trusted: Collection[str]) -> bool:
+        """Whether one of these public keys signed it. That the signature itself is right was verified at opening."""
+        return self.manifest.signature is not None and self.manifest.signature.public_key in trusted
+
+    def signature_in_words(self, trusted: Collection[str] = ()) -> str:
+        """`unsigned`, or who signed it and whether these keys include theirs."""
+        if self.manifest.signature is None:
+            return "unsigned"
+        known = "a trusted" if self.signed_by(trusted) else "an unknown"
+        return f"signed by {known} key ({signing.key_id(self.manifest.signature.public_key)})"
+
+    def check_current(self, today: date, installed: Manifest | None = None) -> None:
+        """Refuse to judge fields with a bundle whose time is over.
+
+        Args:
+            today: a clock that was never set shows an early day, on which nothing has expired.
+            installed: what a device has now, when this one is about to replace it.
+
+        Raises:
+            BundleRefused: after its last day, or when it is older than what it would replace.
+        """
+        mine = self.manifest
+        if mine.expires is not None and today > mine.expires:
+            raise BundleRefused(f"{self.path}: expired on {mine.expires}, today is {today}; install a newer bundle, or "
+                                "convert the run again with a later --expires")
+        if installed is not None and installed.release is not None and (mine.release or 0) < installed.release:
+            raise BundleRefused(f"{self.path}: is {_release(mine)}, older than the installed one (release "
+                                f"{installed.release}); install a newer bundle")
 
     @property
     def id(self) -> str:
@@ -93,81 +123,60 @@ class Bundle:
         return None if self.manifest.head is None else self.read(self.manifest.head.model)
 
 
-def write_bundle(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> Bundle:
+def write_bundle(path: Path, manifest: Manifest, members: Mapping[str, bytes],
+                 key: signing.SigningKey | None = None) -> Bundle:
     """Write a bundle, whole or not at all, and open it again as a device would.
 
     Args:
         path: where to; an older file of that name is replaced only by a complete one.
-        manifest: without `id` and `members`, which are filled in here.
+        manifest: without `id`, `members` and `signature`, which are filled in here.
         members: name -> content.
+        key: signs it.
     """
     listed = [Member(name=n, size=len(b), sha256=_sha256(b)) for n, b in members.items()]
-    manifest = manifest.model_copy(update={"members": listed, "id": ""})
+    manifest = manifest.model_copy(update={"members": listed, "id": "", "signature": None})
     manifest = manifest.model_copy(update={"id": _identity(manifest)})
-    buffer = BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in {MANIFEST: _canonical(manifest), **members}.items():
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
-    write_bytes(path, buffer.getvalue())
+    if key is not None:
+        signature = Signature(public_key=key.public, value=key.sign(_signed_part(manifest)))
+        manifest = manifest.model_copy(update={"signature": signature})
+    write_bytes(path, pack({MANIFEST: _canonical(manifest), **members}))
     return Bundle.open(path)
 
 
 def _read(path: Path) -> tuple[Manifest, dict[str, bytes]]:
-    _check_bounds(path)
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-        _check_entries(path, entries)
-        if entries[0].file_size > MAX_MANIFEST_BYTES:
-            raise BundleRefused(f"{path}: its manifest has {entries[0].file_size} bytes, expected at most "
-                                f"{MAX_MANIFEST_BYTES}")
-        manifest = _parse_manifest(path, archive.read(MANIFEST))
-        members = {e.filename: archive.read(e) for e in entries[1:]}
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise BundleRefused(f"{path}: {size} bytes are no bundle, expected at most {MAX_BYTES}")
+    members = unpack(path, MAX_MEMBERS)
+    _check_names(path, list(members))
+    manifest = _parse_manifest(path, members.pop(MANIFEST))
     _check_members(path, manifest, members)
+    _check_signature(path, manifest)
     return manifest, members
 
 
-def _check_bounds(path: Path) -> None:
-    """Bound the work of opening by the file's size and its end record alone."""
-    size = path.stat().st_size
-    if not _END_BYTES < size <= MAX_BYTES:
-        raise BundleRefused(f"{path}: {size} bytes are no bundle, expected {_END_BYTES + 1} to {MAX_BYTES}")
-    with path.open("rb") as file:
-        file.seek(max(0, size - _END_BYTES - _ZIP64_BYTES))
-        tail = file.read()
-    end = tail[-_END_BYTES:]
-    count, length = int.from_bytes(end[10:12], "little"), int.from_bytes(end[12:16], "little")
-    if end[:4] != b"PK\x05\x06":
-        raise BundleRefused(f"{path}: does not end as a bundle ends; it is truncated, extended or another format")
-    if tail[:4] == b"PK\x06\x07":  # its 64-bit directory would overrule the counts checked here
-        raise BundleRefused(f"{path}: is a Zip64 archive, which no bundle needs to be")
-    if count > MAX_MEMBERS or length > _MAX_DIRECTORY_BYTES:
-        raise BundleRefused(f"{path}: lists {count} members, expected at most {MAX_MEMBERS}")
-
-
-def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
-    names = [e.filename for e in entries]
-    if not names or names[0] != MANIFEST or len(set(names)) != len(names):
-        raise BundleRefused(f"{path}: expected {MANIFEST} first and each member once, received {names[:4]}")
-    for entry in entries:
-        if not re.fullmatch(MEMBER_NAME, entry.filename):
-            raise BundleRefused(f"{path}: member name {entry.filename!r} is not allowed")
-        if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size \
-                or entry.file_size > MAX_BYTES or entry.flag_bits & 1:
-            raise BundleRefused(f"{path}: member {entry.filename} is compressed, encrypted or oversized; "
-                                "members must be stored")
-    if sum(e.file_size for e in entries) > path.stat().st_size:
-        raise BundleRefused(f"{path}: its members overlap: together they claim more bytes than the file has")
+def _check_names(path: Path, names: list[str]) -> None:
+    if not names or names[0] != MANIFEST:
+        raise BundleRefused(f"{path}: expected {MANIFEST} first, received {names[:4]}")
+    for name in names:
+        if not re.fullmatch(MEMBER_NAME, name):
+            raise BundleRefused(f"{path}: member name {name!r} is not allowed")
 
 
 def _parse_manifest(path: Path, content: bytes) -> Manifest:
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise BundleRefused(f"{path}: its manifest has {len(content)} bytes, expected at most {MAX_MANIFEST_BYTES}")
     try:
         announced = json.loads(content)
-        if isinstance(announced, dict) and announced.get("format") != FORMAT:
-            raise BundleRefused(f"{path}: bundle format {announced.get('format')!r} is not understood, this version "
-                                f"reads format {FORMAT}; update alledge on this machine")
+    except (ValueError, RecursionError) as error:
+        raise BundleRefused(f"{path}: its manifest is not valid ({_first_line(error)})") from error
+    if isinstance(announced, dict) and announced.get("format") != FORMAT:
+        raise BundleRefused(f"{path}: bundle format {announced.get('format')!r} is not understood, this version "
+                            f"reads format {FORMAT}; update alledge on this machine")
+    try:
         manifest = Manifest.model_validate(announced)
-    except (ValidationError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise BundleRefused(f"{path}: its manifest is not valid ({str(error).splitlines()[0]})") from error
+    except (ValueError, RecursionError) as error:
+        raise BundleRefused(f"{path}: its manifest is not valid ({_first_line(error)})") from error
     if manifest.id != _identity(manifest) or content != _canonical(manifest):
         raise BundleRefused(f"{path}: its manifest was altered after it was written")
     if tuple(manifest.labels) != LABELS:
@@ -188,8 +197,26 @@ def _check_members(path: Path, manifest: Manifest, members: Mapping[str, bytes])
         raise BundleRefused(f"{path}: lacks {', '.join(sorted(wanted - set(members)))}")
 
 
+def _check_signature(path: Path, manifest: Manifest) -> None:
+    signature = manifest.signature
+    if signature is not None and not signing.verifies(signature.public_key, signature.value, _signed_part(manifest)):
+        raise BundleRefused(f"{path}: its signature is not by the key it names; it was altered after it was signed")
+
+
 def _identity(manifest: Manifest) -> str:
-    return _sha256(_canonical(manifest.model_copy(update={"id": ""})))[:ID_LENGTH]
+    return _sha256(_canonical(manifest.model_copy(update={"id": "", "signature": None})))[:ID_LENGTH]
+
+
+def _signed_part(manifest: Manifest) -> bytes:
+    return _PURPOSE + _canonical(manifest.model_copy(update={"signature": None}))
+
+
+def _release(manifest: Manifest) -> str:
+    return "without a release number" if manifest.release is None else f"release {manifest.release}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
 
 
 def _canonical(manifest: Manifest) -> bytes:

@@ -22,6 +22,7 @@ COMMANDS = {
     "train": ("alledge.train.cli:train", "Train a network on smear images and leave a run folder."),
     "evaluate": ("alledge.evaluate:evaluate", "Score a run or a bundle on labelled images."),
     "convert": ("alledge.convert.cli:convert", "Turn a run into a bundle that a board can run."),
+    "keys": ("alledge.keys:keys", "Make and show the keys that sign bundles."),
     "inspect": ("alledge.device.cli:inspect", "Show and verify what is in a bundle."),
     "run": ("alledge.device.cli:run", "Capture, segment, classify, show and log."),
     "bench": ("alledge.device.cli:bench", "Measure latency per stage on this machine."),

@@ -6,7 +6,7 @@ What belongs to a model (preprocessing, thresholds) travels in its bundle and ha
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -26,9 +26,13 @@ class _Section(BaseModel):
 
 
 class BundleSettings(_Section):
-    """`[bundle]`. path: bundle to run when the command line names none."""
+    """`[bundle]`. path: bundle to run when the command line names none.
+
+    trusted_keys: public keys in 64 hex digits; when there are any, only bundles that one of them signed are run.
+    """
 
     path: Path | None = None
+    trusted_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
 
 
 class CameraSettings(_Section):

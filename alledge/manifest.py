@@ -1,5 +1,6 @@
 """What a bundle says about itself: everything a device needs to run its model and to refuse it."""
 
+from datetime import date
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -65,11 +66,18 @@ class Member(_Strict):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+class Signature(_Strict):
+    """Who vouches for a bundle: an Ed25519 public key and what it made of the manifest without this entry."""
+
+    public_key: str = Field(pattern=r"^[0-9a-f]{64}$")
+    value: str = Field(pattern=r"^[0-9a-f]{128}$")
+
+
 class Manifest(_Strict):
     """`manifest.json`, the first member of every bundle.
 
     Attributes:
-        id: first 16 hex digits of the SHA-256 of this document with an empty id.
+        id: first 16 hex digits of the SHA-256 of this document with an empty id and no signature.
         target: what the bundle was made for; engine: the back end that can run it.
         model: member with the network; input, probs, embedding: its tensors.
         head: the second network of a split bundle; probs and embedding are then its outputs.
@@ -77,7 +85,9 @@ class Manifest(_Strict):
         compiler: Edge TPU only: the compiler's version, in its own words.
         metrics: measured before shipping, each with its 95 % interval and the rows it was measured on.
         provenance: run, split hash, versions, seed: what is needed to make it again.
-        signature: none yet; signed bundles come with the conversion issue.
+        release: grows with every bundle that is meant to replace an earlier one; a device never goes back.
+        expires: last day on which a device may judge fields with it.
+        signature: of everything else here, and so of every member by its SHA-256; None when nobody signed.
     """
 
     format: int
@@ -99,4 +109,6 @@ class Manifest(_Strict):
     metrics: dict[str, Any]
     provenance: dict[str, Any]
     members: list[Member] = Field(max_length=64)
-    signature: str | None = None
+    release: int | None = Field(default=None, ge=0)
+    expires: date | None = None
+    signature: Signature | None = None

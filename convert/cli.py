@@ -19,6 +19,13 @@ def convert(
                                              help="Bundle to write; else RUN/TARGET.alledge.")] = None,
     allow_drop: Annotated[bool, typer.Option("--allow-drop", help="Write the bundle even if it lost more accuracy "
                                              "than the gate allows; it says so from then on.")] = False,
+    sign: Annotated[Path | None, typer.Option(metavar="KEY", show_default=False,
+                                              help="Sign the bundle with this key of `alledge keys new`.")] = None,
+    release: Annotated[int | None, typer.Option(metavar="N", min=0, show_default=False,
+                                                help="Number of this bundle; devices never go back to a lower "
+                                                "one.")] = None,
+    expires: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", show_default=False,
+                                                help="Last day on which devices may use it.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Turn a run into a bundle that a board can run, and prove that it is still the same model. RESEARCH USE ONLY.
@@ -29,12 +36,16 @@ def convert(
 
       alledge convert runs/first --target coral --out microscope.alledge --json
 
+      alledge convert runs/first --target cpu --sign lab.pem --release 4 --expires 2027-12-31
+
     A report stands beside the bundle. Exit code 6 when the converted model lost too much or does not
     repeat its goldens; no bundle is written then.
     """
+    from .issue import Issue, parse_day
     from .targets import parse_target
 
     wanted = parse_target(target)
+    issue = Issue(release, parse_day(expires), None if sign is None else _key(sign))
     if run is None:
         raise UsageError("no reference model is shipped with this version yet: name the run folder to convert, as in "
                          "`alledge convert RUN --target cpu`")
@@ -43,12 +54,22 @@ def convert(
         from .options import Options
         from .report import write_report
 
-        done = convert_run(run, wanted, out, Options(allow_drop), lambda line: print(f"{line} ...", file=person))
+        options = Options(allow_drop, issue=issue)
+        done = convert_run(run, wanted, out, options, lambda line: print(f"{line} ...", file=person))
         report = write_report(done)
     if json:
         emit(done.to_json())
     else:
         typer.echo(_summary(done, report))
+
+
+def _key(path: Path) -> Any:
+    from alledge.keys import warn_if_exposed
+    from alledge.signing import load_key
+
+    key = load_key(path)
+    warn_if_exposed(path)
+    return key
 
 
 def _summary(done: Any, report: Path) -> str:
@@ -57,5 +78,6 @@ def _summary(done: Any, report: Path) -> str:
     lines = [f"{document['bundle']}: {document['bytes'] / 2**20:.2f} MiB for {document['target']}"]
     lines += [f"{name} kernels, {c.n} held-out tiles: accuracy {c.float_accuracy:.1%} -> {c.converted_accuracy:.1%}, "
               f"agreement {c.agreement:.1%}" for name, c in done.comparisons.items()]
+    lines.append(done.bundle.signature_in_words())
     lines += [f"warning: {line}" for line in document["warnings"]]
     return "\n".join([*lines, f"report: {report}"])

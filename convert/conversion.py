@@ -85,8 +85,10 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
     warnings = (*converted.warnings, *doubts(next(iter(comparisons.values()))), *_accepted(found))
     calibration = _calibrate(trained, converted, held_out)
     manifest = _manifest(trained, target, converted, calibration, comparisons, found, goldens, warnings)
+    manifest = manifest.model_copy(update={"release": options.issue.release,
+                                            "expires": options.issue.expires})
     say("writing the bundle")
-    bundle = write_bundle(out, manifest, _members(run, converted, goldens))
+    bundle = write_bundle(out, manifest, _members(run, converted, goldens), options.issue.key)
     return Conversion(bundle, converted, comparisons, found, warnings)
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from .issue import UNISSUED, Issue
+
 
 @dataclass(frozen=True)
 class Options:
@@ -12,8 +14,10 @@ class Options:
         allow_drop: write a bundle that did not meet its gates, which says so from then on.
         compiler: Edge TPU only: the `edgetpu_compiler` to use instead of the one on PATH.
         allow_cpu_fallback: Edge TPU only: accept operations that stay on the CPU.
+        issue: number, last day and signature of the bundle.
     """
 
     allow_drop: bool = False
     compiler: Path | None = None
     allow_cpu_fallback: bool = False
+    issue: Issue = UNISSUED

@@ -114,9 +114,10 @@ def doctor(
 def inspect(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle made by `alledge convert`.",
                                            show_default=False)],
+    config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Verify a bundle and show what it says about itself.
+    """Verify a bundle and show what it says about itself, and whether this device trusts its signature.
 
     For example:
 
@@ -128,8 +129,8 @@ def inspect(
 
     from .inspection import describe, lines
 
-    opened = Bundle.open(bundle)
-    _print(describe(opened), lines(opened), as_json)
+    opened, trusted = Bundle.open(bundle), _settings(config).bundle.trusted_keys
+    _print(describe(opened, trusted), lines(opened, trusted), as_json)
 
 
 @results.command("list")

@@ -15,11 +15,11 @@ import numpy as np
 import PIL
 
 from alledge import backends
-from alledge.bundle import Bundle
 from alledge.config import DeviceConfig
 from alledge.errors import AlledgeError, BackendMissing
 
 from . import machine
+from .admission import open_bundle
 from .engine import open_engine
 from .selftest import replay
 
@@ -126,7 +126,7 @@ def _clock() -> Check:
 def _goldens(config: DeviceConfig) -> Check:
     name = f"goldens of {config.bundle.path}"
     try:
-        bundle = Bundle.open(config.bundle.path or "")
+        bundle = open_bundle(config.bundle.path or Path(), config.bundle)
         with closing(open_engine(bundle, config.engine.name, config.engine.threads)) as engine:
             faults = replay(bundle, engine)
             found = faults[0] if faults else f"{len(bundle.manifest.goldens)} reproduced on {engine.name}"

@@ -1,6 +1,7 @@
 """A bundle in words and as JSON. Opening it has already verified every checksum."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from datetime import date
 from typing import Any
 
 from alledge.bundle import Bundle
@@ -9,17 +10,18 @@ from alledge.runfolder import MODEL_CARD
 from alledge.verdict import RESEARCH_USE_ONLY
 
 
-def describe(bundle: Bundle) -> dict[str, Any]:
+def describe(bundle: Bundle, trusted: Collection[str] = ()) -> dict[str, Any]:
     """The manifest without its bulk (gate matrices, golden numbers), with path and size."""
     manifest = bundle.manifest
     plain = manifest.model_dump(mode="json", exclude={"calibration": {"gate"}, "goldens": True})
     gate = manifest.calibration.gate
     plain["calibration"]["gate"] = None if gate is None else {"threshold": gate.threshold, "classes": len(gate.means)}
     return {**plain, "goldens": len(manifest.goldens), "path": str(bundle.path), "bytes": bundle.size,
-            "verified": True, "model_card": _card(bundle), "notice": RESEARCH_USE_ONLY}
+            "verified": True, "signature_state": bundle.signature_in_words(trusted), "model_card": _card(bundle),
+            "notice": RESEARCH_USE_ONLY}
 
 
-def lines(bundle: Bundle) -> list[str]:
+def lines(bundle: Bundle, trusted: Collection[str] = ()) -> list[str]:
     """What a person wants to know before running it."""
     manifest, calibration = bundle.manifest, bundle.manifest.calibration
     gate = "none" if calibration.gate is None else f"distance up to {calibration.gate.threshold:.2f}"
@@ -36,7 +38,8 @@ def lines(bundle: Bundle) -> list[str]:
         "answers from": f"{calibration.abstain_below:.1%} confidence",
         "domain gate": gate,
         "goldens": f"{len(manifest.goldens)}, probabilities within {manifest.tolerance:g}",
-        "signature": manifest.signature or "none",
+        "signature": bundle.signature_in_words(trusted),
+        "release": _release(manifest),
     }
     members = [f"  {m.sha256[:16]}  {m.size:>10}  {m.name}" for m in manifest.members]
     return [*(f"{name:<14} {value}" for name, value in facts.items()),
@@ -63,6 +66,13 @@ def _compiled(manifest: Manifest) -> str:
     if manifest.compiled is None:
         return ""
     return f", compiled by version {manifest.compiler}" if manifest.compiled else ", not compiled"
+
+
+def _release(manifest: Manifest) -> str:
+    number = "not numbered" if manifest.release is None else f"release {manifest.release}"
+    if manifest.expires is None:
+        return f"{number}, never expires"
+    return f"{number}, {'expired' if date.today() > manifest.expires else 'expires'} on {manifest.expires}"
 
 
 def _tensor(spec: TensorSpec) -> str:

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alledge.bundle import Bundle
+from alledge.config import load_config
 from alledge.images import read_image
 from alledge.labels import LABELS
 
+from .admission import open_bundle
 from .engine import open_engine
 from .pipeline import Pipeline
 
@@ -26,7 +27,7 @@ def predict_bundle(path: Path, images: Sequence[Path],
     Raises:
         AlledgeError: when the bundle, its engine or one of the images is refused.
     """
-    bundle = Bundle.open(path)
+    bundle = open_bundle(path, load_config().bundle)
     with closing(open_engine(bundle, engine)) as running:
         pipeline = Pipeline(bundle, running)
         verdicts = [pipeline(read_image(image)) for image in images]

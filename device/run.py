@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from alledge.bundle import Bundle
 from alledge.config import DeviceConfig
 from alledge.errors import AlledgeError, BundleRefused, EngineError, NoVerdict, UsageError
 from alledge.labels import INCONCLUSIVE
 from alledge.verdict import Verdict
 
+from .admission import open_bundle
 from .camera import EXAMPLES, Camera, Frame, FrameError, open_camera
 from .display import Display, open_display
 from .engine import open_engine
@@ -121,7 +121,7 @@ def open_station(config: DeviceConfig) -> Iterator[Station]:
 @contextmanager
 def open_pipeline(config: DeviceConfig) -> Iterator[Pipeline]:
     """Bundle and engine, proven on the bundle's goldens before they are trusted with a field."""
-    bundle = Bundle.open(bundle_path(config))
+    bundle = open_bundle(bundle_path(config), config.bundle)
     with closing(open_engine(bundle, config.engine.name, config.engine.threads)) as engine:
         pipeline = Pipeline(bundle, engine)
         faults = replay(bundle, engine)

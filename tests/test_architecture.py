@@ -13,7 +13,7 @@ import alledge
 
 ROOT = Path(__file__).parent.parent
 STAGES = ("train", "convert", "device")
-CORE_LIBRARIES = {"PIL", "cv2", "numpy", "pydantic", "rich", "tomli", "typer"}
+CORE_LIBRARIES = {"PIL", "cryptography", "cv2", "numpy", "pydantic", "rich", "tomli", "typer"}
 HEAVY = ("keras", "tensorflow", "sklearn", "scipy", "matplotlib", "onnx", "onnxruntime", "ai_edge_litert", "torch")
 
 SOURCES = sorted(p for folder in ("alledge", *STAGES, "firmware_configs") for p in (ROOT / folder).rglob("*.py"))

@@ -15,7 +15,7 @@ from alledge.runfolder import CALIBRATION_TILES, HELD_OUT_TILES, MODEL, RECORD, 
 from .conftest import convert_quietly
 
 
-def test_stdout_is_one_json_document_and_the_report_stands_beside_the_bundle(trained_run, tmp_path):
+def test_stdout_is_one_json_document_and_the_report_stands_beside_the_bundle(trained_run, tmp_path, conversion):
     out = tmp_path / "model.alledge"
     done = subprocess.run([sys.executable, "-m", "alledge", "convert", trained_run, "--target", "tflite", "--out", out,
                            "--json"], capture_output=True, text=True, check=False, timeout=120)
@@ -23,6 +23,7 @@ def test_stdout_is_one_json_document_and_the_report_stands_beside_the_bundle(tra
     document = json.loads(done.stdout)
     assert (document["bundle"], document["bytes"]) == (str(out), out.stat().st_size)
     assert all(line.endswith("...") for line in done.stderr.splitlines()), done.stderr
+    assert out.read_bytes() == conversion("cpu").bundle.path.read_bytes(), "another process, other bytes"
     page = (tmp_path / "model.html").read_text()
     assert "RESEARCH USE ONLY" in page
     assert "CONV_2D" in page
