@@ -14,21 +14,40 @@ from alledge.preprocess import Preprocessing, prepare_field, scale
 from alledge.runfolder import Tiles
 
 from .augment import augment
+from .cache import cache_folder, cached_tiles
 
 
-def read_tiles(items: Sequence[Item], preprocessing: Preprocessing,
-               on_file: Callable[[], None] = lambda: None) -> Tiles:
-    """Decode, crop, resize and mask each item once; uint8, so the whole Taleghani set takes 420 MB.
+def read_tiles(items: Sequence[Item], preprocessing: Preprocessing, on_file: Callable[[], None] = lambda: None,
+               tell: Callable[[str], None] = lambda line: None) -> Tiles:
+    """Decode, crop, resize and mask each item, or take its tile from the cache.
+
+    Args:
+        items: in the order of the tiles.
+        preprocessing: how.
+        on_file: called after each file that had to be decoded.
+        tell: called with one sentence when the cache cannot be used.
 
     Raises:
         ImageError: for the first file that is not a usable image.
     """
+    def make(row: int) -> NDArray[np.uint8]:
+        tile = prepare_field(read_image(items[row].path), preprocessing).tile
+        on_file()
+        return tile
+
+    truth = np.array([item.index for item in items], np.int64)
+    folder = cache_folder()
+    if folder:
+        try:
+            return Tiles(pixels=cached_tiles(folder, [item.md5 for item in items], preprocessing, make), truth=truth)
+        except OSError as error:
+            tell(f"warning: {folder}: decoded tiles cannot be kept ({error.strerror or error}); going on without a "
+                 "cache")
     side = preprocessing.size
     pixels = np.empty((len(items), side, side, 3), np.uint8)
-    for i, item in enumerate(items):
-        pixels[i] = prepare_field(read_image(item.path), preprocessing).tile
-        on_file()
-    return Tiles(pixels=pixels, truth=np.array([item.index for item in items], np.int64))
+    for row in range(len(items)):
+        pixels[row] = make(row)
+    return Tiles(pixels=pixels, truth=truth)
 
 
 class Batches(keras.utils.PyDataset):

@@ -111,7 +111,7 @@ class Checkpoint:
             raise OutputError(f"{slot}: epoch {state.epoch} cannot be kept ({error.strerror}); choose a folder with "
                               "room that you own") from error
 
-    def _arrays(self, state: State) -> dict[str, NDArray[Any]]:
+    def _arrays(self, state: State) -> dict[str, Any]:
         small = {name: value for name, value in asdict(state).items() if name not in _LISTS}
         text = json.dumps({"identity": self._identity, "state": small}).encode()
         header = np.frombuffer(text.ljust(len(json.dumps(self._identity)) + self._room), np.uint8)

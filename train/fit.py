@@ -54,7 +54,7 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress) -> 
     _check_subsets(items)
     preprocessing = preprocessing_for(options.backbone, options.segment)
     with progress.bar("reading images", len(dataset.items)) as step:
-        tiles = {name: read_tiles(rows, preprocessing, step) for name, rows in items.items()}
+        tiles = {name: read_tiles(rows, preprocessing, step, progress.say) for name, rows in items.items()}
     progress.say(f"{', '.join(f'{len(rows)} {name}' for name, rows in items.items())} images, {preprocessing.size} px")
     started = time.monotonic()
     model, history = learn(tiles, preprocessing, options, progress, folder=out)
