@@ -1,6 +1,7 @@
 """`alledge evaluate`: one set of figures for a run and for a bundle, on the same images."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,11 +11,15 @@ import typer
 from alledge.backends import stage
 from alledge.dataset import SUBSETS, Dataset, Item, read_dataset
 from alledge.errors import DataError, UsageError
+from alledge.images import read_image
+from alledge.judge import Judge
 from alledge.labels import TITLES
 from alledge.metrics import score
-from alledge.output import emit
+from alledge.output import Progress, emit
+from alledge.perturb import PERTURBATIONS
 from alledge.predictions import write_predictions
 from alledge.quiet import quiet
+from alledge.robustness import STEPS, sweep
 from alledge.runfolder import is_run
 
 
@@ -25,6 +30,8 @@ def evaluate(
     subset: Annotated[str, typer.Option(help="train, val, test, or all.")] = "test",
     engine: Annotated[str | None, typer.Option(help="Engine for a bundle; default its own.")] = None,
     predictions: Annotated[Path | None, typer.Option(help="Also write one CSV row per image to this file.")] = None,
+    robustness: Annotated[bool, typer.Option("--robustness", help="Also judge the images under cast, stain, exposure, "
+                                             f"blur, noise, JPEG and a covered scale bar ({STEPS} levels).")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Score a run or a bundle on labelled images, beside what a colour histogram alone would reach.
@@ -34,8 +41,8 @@ def evaluate(
     if subset not in (*SUBSETS, "all"):
         raise UsageError(f"--subset {subset!r} is unknown: expected train, val, test or all")
     dataset = read_dataset(data, split)
-    with quiet():
-        report = report_on(model, dataset, subset, engine, predictions)
+    with quiet() as person:
+        report = report_on(model, dataset, subset, engine, predictions, Progress(person) if robustness else None)
     if json:
         emit(report)
     else:
@@ -43,8 +50,15 @@ def evaluate(
 
 
 def report_on(model: Path, dataset: Dataset, subset: str, engine: str | None = None,
-              predictions: Path | None = None) -> dict[str, Any]:
+              predictions: Path | None = None, sweeping: Progress | None = None) -> dict[str, Any]:
     """The document that `evaluate --json` prints; each image's probabilities go to `predictions` if given.
+
+    Args:
+        model: run or bundle.
+        dataset, subset: what to judge.
+        engine: for a bundle; its own if None.
+        predictions: CSV file.
+        sweeping: where to tell progress of a robustness sweep; None for no sweep.
 
     Raises:
         DataError: when the subset is empty.
@@ -53,15 +67,27 @@ def report_on(model: Path, dataset: Dataset, subset: str, engine: str | None = N
     items = dataset.subset(subset)
     if not items:
         raise DataError(f"{dataset.root}: no image is in subset {subset!r}")
-    if is_run(model):
-        probabilities, sure, identity = stage("train.predict").predict_run(model, items)
-    else:
-        probabilities, sure, identity = stage("device.predict").predict_bundle(model, [i.path for i in items], engine)
-    if predictions:
-        write_predictions(predictions, items, probabilities, sure)
-    scores = score(probabilities, np.array([item.index for item in items], np.int64), sure)
+    truth = np.array([item.index for item in items], np.int64)
+    with closing(_open(model, engine)) as judge:
+        clean = judge(read_image(item.path) for item in items)
+        if predictions:
+            write_predictions(predictions, items, *clean)
+        levels = {} if sweeping is None else {"robustness": _sweep(judge, items, clean, sweeping)}
+    scores = score(clean[0], truth, clean[1], [item.group for item in items])
     baseline = _baseline(dataset, items) if subset in ("val", "test") else None  # it must not see what it is tested on
-    return {**scores.to_json(), "model": identity, "baseline_histogram_accuracy": baseline}
+    return {**scores.to_json(), "model": judge.identity, "baseline_histogram_accuracy": baseline, **levels}
+
+
+def _open(model: Path, engine: str | None) -> Judge:
+    judge: Judge = (stage("train.predict").RunJudge(model) if is_run(model) else
+                    stage("device.predict").BundleJudge(model, engine))
+    return judge
+
+
+def _sweep(judge: Judge, items: Sequence[Item], clean: Any, progress: Progress) -> list[dict[str, Any]]:
+    progress.say(f"robustness: {STEPS} levels of {len(items)} images")
+    with progress.bar("robustness", STEPS) as step:
+        return [level.to_json() for level in sweep(judge, items, clean, step)]
 
 
 def _baseline(dataset: Dataset, items: Sequence[Item]) -> float | None:
@@ -76,21 +102,39 @@ def _baseline(dataset: Dataset, items: Sequence[Item]) -> float | None:
 
 
 def _text(report: dict[str, Any]) -> str:
-    low, high = report["accuracy_ci95"]
-    baseline = report["baseline_histogram_accuracy"]
+    baseline, malignant = report["baseline_histogram_accuracy"], report["malignant"]
+    groups = ("images count as independent" if report["groups"] is None else
+              f"drawn as {report['groups']} groups {_interval(report['accuracy_group_ci95'])}")
     lines = [
-        f"accuracy {report['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on {report['n']} images, "
+        f"accuracy {_share(report, 'accuracy')} on {report['n']} images, {groups}; "
         f"model {report['model']['id']} ({report['model']['target']}, {report['model']['engine']})",
         f"colour histogram alone: {'not measured here' if baseline is None else f'{baseline:.1%}'}",
         f"answered {1 - report['abstained'] / report['n']:.1%}, accuracy when answered "
-        f"{_percent(report['accuracy_when_answered'])}, calibration error {report['ece']:.3f}",
-        f"malignant: sensitivity {_percent(report['malignant']['sensitivity'])}, specificity "
-        f"{_percent(report['malignant']['specificity'])}",
-        *(f"  {TITLES[label]:<12} precision {_percent(s['precision'])}, recall {_percent(s['recall'])}, {s['n']} images"
+        f"{_share(report, 'accuracy_when_answered')}; calibration error {report['ece']:.3f}, loss {report['loss']:.3f}",
+        f"malignant: sensitivity {_share(malignant, 'sensitivity')}, specificity {_share(malignant, 'specificity')}; "
+        f"{malignant['missed']} answered as benign",
+        *(f"  {TITLES[label]:<12} precision {_share(s, 'precision')}, recall {_share(s, 'recall')}, {s['n']} images"
           for label, s in report["per_class"].items()),
+        *_levels(report.get("robustness", [])),
+        "in brackets: 95 % intervals",
     ]
     return "\n".join(lines)
 
 
-def _percent(value: float | None) -> str:
-    return "no case" if value is None else f"{value:.1%}"
+def _levels(levels: list[dict[str, Any]]) -> list[str]:
+    titles = {"none": "as they are", **{p.name: p.title for p in PERTURBATIONS}}
+    return [f"  {titles[row['perturbation']]:<24}{_setting(row):<24} accuracy {row['accuracy']:.1%}, answered "
+            f"{row['answered']:.1%}, accuracy when answered {_share(row, 'accuracy_when_answered')}" for row in levels]
+
+
+def _setting(row: dict[str, Any]) -> str:
+    return f"{row['level']:g} {row['unit']}" if row["unit"] else ""
+
+
+def _share(report: dict[str, Any], name: str) -> str:
+    value = report[name]
+    return "no case" if value is None else f"{value:.1%} {_interval(report[f'{name}_ci95'])}"
+
+
+def _interval(interval: Sequence[float]) -> str:
+    return f"({interval[0]:.1%} to {interval[1]:.1%})"

@@ -36,6 +36,12 @@ def read_predictions(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]
             np.array([r["answered"] == "1" for r in rows]))
 
 
+def read_md5s(path: Path) -> list[str]:
+    """Which image each row is about, in file order."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row["md5"] for row in csv.DictReader(file)]
+
+
 def _write(path: Path, items: Sequence[Item], probabilities: NDArray[np.float64], sure: NDArray[np.bool_]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)

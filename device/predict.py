@@ -1,14 +1,12 @@
-"""A bundle's answers to a list of images, for `alledge evaluate`."""
+"""A bundle's answers to fields, for `alledge evaluate`: exactly as a device would give them."""
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alledge.config import load_config
-from alledge.images import read_image
 from alledge.labels import LABELS
 
 from .admission import open_bundle
@@ -16,21 +14,26 @@ from .engine import open_engine
 from .pipeline import Pipeline
 
 
-def predict_bundle(path: Path, images: Sequence[Path],
-                   engine: str | None = None) -> tuple[NDArray[np.float64], NDArray[np.bool_], dict[str, str]]:
-    """Judge images exactly as a device would.
-
-    Returns:
-        calibrated probabilities float64 [n, 4]; bool [n], False where the verdict was inconclusive; and what judged
-        them: id, target, engine.
+class BundleJudge:
+    """A bundle on an engine, as a `Judge`.
 
     Raises:
-        AlledgeError: when the bundle, its engine or one of the images is refused.
+        AlledgeError: when the bundle, its engine or a field is refused.
     """
-    bundle = open_bundle(path, load_config().bundle)
-    with closing(open_engine(bundle, engine)) as running:
-        pipeline = Pipeline(bundle, running)
-        verdicts = [pipeline(read_image(image)) for image in images]
-        judge = {"id": bundle.id, "target": bundle.manifest.target, "engine": running.name}
-    probabilities = np.array([[v.probabilities[label] for label in LABELS] for v in verdicts], np.float64)
-    return probabilities.reshape(-1, len(LABELS)), np.array([v.conclusive for v in verdicts], bool), judge
+
+    def __init__(self, path: Path, engine: str | None = None) -> None:
+        bundle = open_bundle(path, load_config().bundle)
+        self._engine = open_engine(bundle, engine)
+        self._pipeline = Pipeline(bundle, self._engine)
+        self.identity = {"id": bundle.id, "target": bundle.manifest.target, "engine": self._engine.name}
+
+    def __call__(self, fields: Iterable[NDArray[np.uint8]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """See `Judge`."""
+        verdicts = [self._pipeline(field) for field in fields]
+        none = 1 / len(LABELS)  # of a network that answered with numbers that are not finite
+        probabilities = np.array([[v.probabilities.get(label, none) for label in LABELS] for v in verdicts], np.float64)
+        return probabilities.reshape(-1, len(LABELS)), np.array([v.conclusive for v in verdicts], bool)
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        self._engine.close()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from alledge.errors import DataError
 from alledge.files import write_bytes
 from alledge.metrics import score
 from alledge.output import Progress
-from alledge.predictions import PREDICTIONS, read_predictions
+from alledge.predictions import PREDICTIONS, read_md5s, read_predictions
 from alledge.runfolder import is_run, read_record
 
 from .fit import train
@@ -57,7 +58,7 @@ def cross_validate(dataset: Dataset, folds: str, out: Path, options: Options,
         record = read_record(run)
         done.append(Fold(name, run.name, record.metrics["n"], record.metrics["accuracy"],
                          record.metrics["baseline_histogram_accuracy"]))
-    return _pool(out, folds, cut, done, options)
+    return _pool(out, folds, cut, done, options, {i.md5: i.group for i in dataset.items})
 
 
 def _check_same(run: Path, dataset: Dataset, options: Options) -> None:
@@ -66,14 +67,16 @@ def _check_same(run: Path, dataset: Dataset, options: Options) -> None:
         raise DataError(f"{run}: holds a run with other options or another split; choose another --out")
 
 
-def _pool(out: Path, folds: str, cut: int, done: list[Fold], options: Options) -> dict[str, Any]:
+def _pool(out: Path, folds: str, cut: int, done: list[Fold], options: Options,
+          group_of: Mapping[str, str]) -> dict[str, Any]:
     parts = [read_predictions(out / fold.run / PREDICTIONS) for fold in done]
     probabilities, truth, sure = (np.concatenate(column) for column in zip(*parts, strict=True))
+    groups = [group_of[md5] for fold in done for md5 in read_md5s(out / fold.run / PREDICTIONS)]
     sizes = [fold.n for fold in done]
     summary = {
         "folds": folds,
         "cut_groups": cut,
-        **score(probabilities, truth, sure).to_json(),
+        **score(probabilities, truth, sure, groups).to_json(),
         "baseline_histogram_accuracy": float(np.average([f.baseline_histogram_accuracy for f in done], weights=sizes)),
         "runs": [asdict(fold) for fold in done],
         "options": asdict(options),

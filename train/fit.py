@@ -69,7 +69,7 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress) -> 
         calibration=calibration,
         options=asdict(options),
         provenance=_provenance(dataset, items, seconds),
-        metrics={**score(probabilities, tiles["test"].truth, sure).to_json(),
+        metrics={**score(probabilities, tiles["test"].truth, sure, [i.group for i in items["test"]]).to_json(),
                  "baseline_histogram_accuracy": histogram_accuracy(items["train"], items["test"])},
         history=history,
     )

@@ -1,34 +1,67 @@
-"""A run's own verdicts on image files, for `alledge evaluate`."""
+"""A run's own answers to fields, for `alledge evaluate`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from alledge.calibration import answered, apply_temperature
-from alledge.dataset import Item
 from alledge.errors import DataError
+from alledge.labels import LABELS
+from alledge.preprocess import prepare_field
 from alledge.runfolder import MODEL, read_record
 
-from .batches import predict, read_tiles
+from .batches import predict
+
+CHUNK = 256  # fields prepared before the network sees them: bounds memory, whatever the number of images
 
 
-def predict_run(run: Path, items: Sequence[Item]) -> tuple[NDArray[np.float64], NDArray[np.bool_], dict[str, Any]]:
-    """Calibrated probabilities [n, 4], answered [n], and {"id", "target", "engine"} of the model.
+def load_model(run: Path) -> keras.Model:
+    """The network of a run, under whichever Keras backend is in use.
+
+    Raises:
+        DataError: when the file is damaged.
+    """
+    try:
+        return keras.models.load_model(run / MODEL, compile=False)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{run / MODEL}: not a complete Keras model ({str(error).splitlines()[0]})") from error
+
+
+class RunJudge:
+    """A run as a `Judge`: confidence and domain gate decide what is answered, as on a device.
 
     Raises:
         UsageError, DataError: when the run is missing or damaged.
-        ImageError: for the first file that is not a usable image.
     """
-    record = read_record(run)
-    try:
-        model = keras.models.load_model(run / MODEL, compile=False)
-    except (ValueError, OSError) as error:
-        raise DataError(f"{run / MODEL}: not a complete Keras model ({str(error).splitlines()[0]})") from error
-    raw, embeddings = predict(model, read_tiles(items, record.preprocessing).pixels, record.preprocessing)
-    probabilities = apply_temperature(raw, record.calibration.temperature)
-    sure = answered(probabilities, embeddings, record.calibration)
-    return probabilities, sure, {"id": record.run_id, "target": "run", "engine": f"keras-{keras.backend.backend()}"}
+
+    def __init__(self, run: Path) -> None:
+        self._record = read_record(run)
+        self._model = load_model(run)
+        self.identity = {"id": self._record.run_id, "target": "run", "engine": f"keras-{keras.backend.backend()}"}
+
+    def __call__(self, fields: Iterable[NDArray[np.uint8]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """See `Judge`."""
+        parts = [self._judge(chunk) for chunk in _chunks(fields)]
+        if not parts:
+            return np.empty((0, len(LABELS))), np.empty(0, bool)
+        probabilities, sure = zip(*parts, strict=True)
+        return np.concatenate(probabilities), np.concatenate(sure)
+
+    def close(self) -> None:
+        """Nothing is held that Python does not free."""
+
+    def _judge(self, fields: list[NDArray[np.uint8]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        settings, calibration = self._record.preprocessing, self._record.calibration
+        raw, embeddings = predict(self._model, np.stack([prepare_field(f, settings).tile for f in fields]), settings)
+        probabilities = apply_temperature(raw, calibration.temperature)
+        return probabilities, answered(probabilities, embeddings, calibration)
+
+
+def _chunks(fields: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:
+    waiting = iter(fields)
+    while chunk := list(islice(waiting, CHUNK)):
+        yield chunk

@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from alledge.figures import ECE_BINS
 from alledge.files import write_bytes
 from alledge.images import encode_png
 from alledge.labels import LABELS, TITLES
-from alledge.metrics import ECE_BINS
 from alledge.page import html_page
 from alledge.runfolder import REPORT, Tiles, TrainingRecord
 

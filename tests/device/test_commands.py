@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 
 from alledge.bundle import Bundle
-from alledge.device.predict import predict_bundle
-from alledge.errors import ImageError
-from alledge.images import write_png
+from alledge.device.predict import BundleJudge
 from alledge.synthetic import draw_field
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -151,16 +149,12 @@ def test_results_export(alledge: Cli, database: Path, tmp_path: Path) -> None:
     assert alledge("results", "export", tmp_path / "out.html", "--results", database).returncode == 2
 
 
-def test_predict_bundle_answers_as_a_device_would(onnx_bundle: Bundle, tmp_path: Path) -> None:
-    paths = [tmp_path / f"{i}.png" for i in range(3)]
-    for i, path in enumerate(paths[:2]):
-        write_png(path, draw_field("pre_b", i, 96).rgb)
-    write_png(paths[2], np.full((96, 96, 3), 225, np.uint8))
-    probs, answered, judge = predict_bundle(onnx_bundle.path, paths)
+def test_a_bundle_judges_as_a_device_would(onnx_bundle: Bundle) -> None:
+    fields = [draw_field("pre_b", i, 96).rgb for i in range(2)] + [np.full((96, 96, 3), 225, np.uint8)]
+    judge = BundleJudge(onnx_bundle.path)
+    probs, answered = judge(fields)
+    judge.close()
     assert probs.shape == (3, 4)
     assert answered.tolist() == [True, True, False]
-    assert judge == {"id": onnx_bundle.id, "target": "onnx", "engine": "onnx"}
+    assert judge.identity == {"id": onnx_bundle.id, "target": "onnx", "engine": "onnx"}
     np.testing.assert_allclose(probs.sum(1), 1)
-    paths[1].write_bytes(b"broken")
-    with pytest.raises(ImageError, match="does not decode"):
-        predict_bundle(onnx_bundle.path, paths)
