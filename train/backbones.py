@@ -19,8 +19,10 @@ class Backbone:
 
     Attributes:
         build: (image tensor [n, size, size, 3], Keras weights name or None) -> Keras model ending in a feature map.
-        size, scale, offset: see `Preprocessing`.
-        frozen_until: last layer left as it is when pretrained weights are fine-tuned.
+        size, scale, offset: see `Preprocessing`; what the ImageNet weights were trained with.
+        adapt: what turns the built and loaded model into one that takes RGB scaled that way; same outputs.
+        frozen_until: last layer left as it is when pretrained weights are fine-tuned: the end of the stage that is an
+            eighth of the image wide.
         learning_rate: peak of Adam's schedule, with and without pretrained weights.
         augmentation: strength, see `augment`.
         dropout: share of the head's inputs left out in training.
@@ -30,10 +32,11 @@ class Backbone:
     size: int
     scale: tuple[float, float, float]
     offset: tuple[float, float, float]
-    frozen_until: str | None
-    learning_rate: tuple[float, float]
-    augmentation: float
-    dropout: float
+    adapt: Callable[[keras.Model], keras.Model] = lambda model: model
+    frozen_until: str | None = None
+    learning_rate: tuple[float, float] = (1e-4, 1e-3)  # paper, Table 3; without pretrained weights Adam's own
+    augmentation: float = 1.0
+    dropout: float = 0.3
 
 
 def preprocessing_for(backbone: str, segment: str) -> Preprocessing:
@@ -76,6 +79,7 @@ def feature_map(backbone: str, image: Any, weights: str) -> Any:
                         "pass the file with --weights FILE, or use --weights none") from error
     if weights not in ("imagenet", "none"):
         _load(model, backbone, Path(weights))
+    model = row.adapt(model)
     if weights != "none" and row.frozen_until:
         _freeze(model, row.frozen_until)
     return model.output
@@ -88,7 +92,11 @@ def _load(model: keras.Model, backbone: str, path: Path) -> None:
             model.load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as error:
         reason = str(error).strip().splitlines()[0]
-        raise DataError(f"--weights {path}: these are not weights of {backbone} without its top ({reason})") from error
+        if "truncated" in reason:  # HDF5 keeps its full length in its head
+            raise DataError(f"--weights {path}: the file is cut short, as an interrupted download leaves it "
+                            f"({reason}); download it again") from error
+        raise DataError(f"--weights {path}: these are not weights of {backbone} without its top ({reason}); pass the "
+                        f"file of {backbone}, or choose the --backbone that the file belongs to") from error
 
 
 def _freeze(model: keras.Model, last: str) -> None:
@@ -103,8 +111,37 @@ def _freeze(model: keras.Model, last: str) -> None:
         reached = reached or layer.name == last
 
 
-def _mobilenet_v2(image: Any, weights: str | None) -> keras.Model:
-    return keras.applications.MobileNetV2(input_tensor=image, include_top=False, weights=weights)
+def _application(name: str) -> Callable[[Any, str | None], keras.Model]:
+    """A network of keras.applications, without its classifier."""
+
+    def build(image: Any, weights: str | None) -> keras.Model:
+        return getattr(keras.applications, name)(input_tensor=image, include_top=False, weights=weights)
+
+    return build
+
+
+def _take_rgb(model: keras.Model) -> keras.Model:
+    """Turn a network that was trained on BGR (Caffe's order) into the same one for RGB.
+
+    The first convolution's input channels are put in the other order: the sums it makes stay the same, every tile in
+    this package is RGB, and a converted model has no operation more.
+    """
+    first = next(layer for layer in model.layers if isinstance(layer, layers.Conv2D))
+    kernel, *rest = first.get_weights()  # [h, w, in, out]
+    first.set_weights([kernel[:, :, ::-1], *rest])
+    return model
+
+
+def _scale_outside(model: keras.Model) -> keras.Model:
+    """Take the scaling layers out of EfficientNet: the row's scale and offset do it.
+
+    Keras builds other layers there with `imagenet` than with a weights file, so the same weights would see two
+    different inputs; and an int8 model would round the image before it is scaled.
+    """
+    scaling = (layers.Rescaling, layers.Normalization)
+    return keras.models.clone_model(
+        model, input_tensors=model.input, clone_function=lambda layer: layer,
+        call_function=lambda layer, *x, **options: x[0] if isinstance(layer, scaling) else layer(*x, **options))
 
 
 def _tiny(image: Any, weights: str | None) -> keras.Model:
@@ -119,7 +156,21 @@ def _tiny(image: Any, weights: str | None) -> keras.Model:
     return keras.Model(image, x)
 
 
+_PLUS_MINUS_ONE = ((1 / 127.5,) * 3, (-1.0,) * 3)
+_CAFFE = ((1.0,) * 3, (-123.68, -116.779, -103.939))  # ImageNet's mean colour, here in RGB order
+_TORCH = ((1 / 58.395, 1 / 57.12, 1 / 57.375), (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225))  # mean and deviation
+
 BACKBONES = {
-    "mobilenetv2": Backbone(_mobilenet_v2, 224, (1 / 127.5,) * 3, (-1.0,) * 3, "block_5_add", (2e-4, 1e-3), 1.0, 0.3),
-    "tiny": Backbone(_tiny, 112, (1 / 127.5,) * 3, (-1.0,) * 3, None, (3e-3, 3e-3), 0.2, 0.0),
+    "vgg19": Backbone(_application("VGG19"), 224, *_CAFFE, _take_rgb, "block3_pool"),
+    "inceptionv3": Backbone(_application("InceptionV3"), 299, *_PLUS_MINUS_ONE, frozen_until="mixed2"),
+    "resnet101": Backbone(_application("ResNet101"), 224, *_CAFFE, _take_rgb, "conv3_block4_out"),
+    "resnet152v2": Backbone(_application("ResNet152V2"), 224, *_PLUS_MINUS_ONE, frozen_until="conv3_block7_out"),
+    "inceptionresnetv2": Backbone(_application("InceptionResNetV2"), 299, *_PLUS_MINUS_ONE,
+                                  frozen_until="block35_10_ac"),
+    "mobilenetv2": Backbone(_application("MobileNetV2"), 224, *_PLUS_MINUS_ONE, frozen_until="block_5_add",
+                            learning_rate=(2e-4, 1e-3)),
+    "densenet201": Backbone(_application("DenseNet201"), 224, *_TORCH, frozen_until="conv3_block12_concat"),
+    # made for 600 px, but the smears of the paper's data set are 224 px: enlarging them is seven times the work
+    "efficientnetb7": Backbone(_application("EfficientNetB7"), 224, *_TORCH, _scale_outside, "block3g_add"),
+    "tiny": Backbone(_tiny, 112, *_PLUS_MINUS_ONE, learning_rate=(3e-3, 3e-3), augmentation=0.2, dropout=0.0),
 }

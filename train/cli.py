@@ -21,8 +21,11 @@ def train(
     split: Annotated[Path | None, typer.Option(help="Split CSV; default DATA/split.csv if there is one.")] = None,
     folds: Annotated[str | None, typer.Option(help="Cross-validate over the folds of the split: group, family, "
                                               "block, or random (which leaks).")] = None,
-    backbone: Annotated[str, typer.Option(help="mobilenetv2, or tiny (the demo's).")] = "mobilenetv2",
-    head: Annotated[str, typer.Option(help="compact: self-attention sized for a board.")] = "compact",
+    backbone: Annotated[str, typer.Option(help="mobilenetv2, vgg19, inceptionv3, resnet101, resnet152v2, "
+                                      "inceptionresnetv2, densenet201, efficientnetb7, or tiny (the "
+                                      "demo's).")] = "mobilenetv2",
+    head: Annotated[str, typer.Option(help="compact (self-attention sized for a board), mhsa (the paper's) or "
+                                  "plain (no attention).")] = "compact",
     loss: Annotated[str, typer.Option(help="focal or crossentropy.")] = "focal",
     weights: Annotated[str, typer.Option(help="imagenet (downloaded by Keras), none, or a weights file.")] = "imagenet",
     segment: Annotated[str, typer.Option(help="What the network sees: none (all), or nuclei by paper or "

@@ -47,7 +47,7 @@ def learn(tiles: Mapping[str, Tiles], preprocessing: Preprocessing, options: Opt
     """
     recipe = recipe or recipe_for(options)
     keras.utils.set_random_seed(options.seed)
-    model = build_model(options.backbone, options.weights)
+    model = build_model(options.backbone, options.weights, options.head, preprocessing.size)
     batches = Batches(tiles["train"], preprocessing, options.batch, options.seed, recipe.strength)
     trained = keras.Model(model.inputs, model.output["probs"])  # the embedding has no truth to be trained on
     trained.compile(_optimizer(recipe, len(batches) * options.epochs), _loss(recipe, tiles["train"].truth),

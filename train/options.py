@@ -7,6 +7,7 @@ from alledge.errors import UsageError
 from alledge.segmentation import MODES
 
 from .backbones import find
+from .heads import HEADS
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Options:
         find(self.backbone)
         if self.weights not in ("imagenet", "none") and not Path(self.weights).is_file():
             raise UsageError(f"--weights {self.weights}: expected imagenet, none or a weights file, found no such file")
-        for name, value, known in (("head", self.head, ("compact",)), ("loss", self.loss, ("focal", "crossentropy")),
+        for name, value, known in (("head", self.head, tuple(HEADS)), ("loss", self.loss, ("focal", "crossentropy")),
                                    ("segment", self.segment, MODES)):
             if value not in known:
                 raise UsageError(f"--{name} {value!r} is unknown: expected {', '.join(known)}")

@@ -3,11 +3,11 @@ import pytest
 
 keras = pytest.importorskip("keras", reason="needs the extra `train`")
 
-from alledge.errors import DataError, UsageError  # noqa: E402
 from alledge.preprocess import scale  # noqa: E402
 from alledge.synthetic import draw_field  # noqa: E402
 from alledge.train.augment import augment  # noqa: E402
 from alledge.train.backbones import preprocessing_for  # noqa: E402
+from alledge.train.heads import HEADS  # noqa: E402
 from alledge.train.losses import FocalLoss  # noqa: E402
 from alledge.train.model import build_model  # noqa: E402
 
@@ -40,14 +40,15 @@ def test_a_right_and_sure_answer_weighs_almost_nothing():
     assert float(FocalLoss()(truth, sure)) < float(FocalLoss(gamma=0.0)(truth, sure)) / 500
 
 
-@pytest.mark.parametrize("backbone", ["tiny", "mobilenetv2"])
-def test_models_have_two_named_outputs_and_load_without_our_code(backbone, tmp_path):
+@pytest.mark.parametrize(("backbone", "head", "width"), [
+    ("tiny", "compact", 64), ("tiny", "mhsa", 64), ("tiny", "plain", 64), ("mobilenetv2", "compact", 64)])
+def test_models_have_two_named_outputs_and_load_without_our_code(backbone, head, width, tmp_path):
     keras.utils.set_random_seed(0)
-    model = build_model(backbone, "none")
+    model = build_model(backbone, "none", head)
     tile = scale(draw_field("pro_b", 1, preprocessing_for(backbone, "none").size).rgb,
                  preprocessing_for(backbone, "none"))[None]
     first = model.predict_on_batch(tile)
-    assert {name: value.shape for name, value in first.items()} == {"probs": (1, 4), "embedding": (1, 64)}
+    assert {name: value.shape for name, value in first.items()} == {"probs": (1, 4), "embedding": (1, width)}
     assert first["probs"].sum() == pytest.approx(1, abs=1e-5)
     model.save(tmp_path / "model.keras")
     assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
@@ -55,10 +56,11 @@ def test_models_have_two_named_outputs_and_load_without_our_code(backbone, tmp_p
     assert np.array_equal(first["probs"], again["probs"])
 
 
-def test_attention_reaches_the_verdict():
-    """Shuffling the positions inside the attention's values must change the output, or it is a bypass."""
+@pytest.mark.parametrize("head", ["compact", "mhsa"])
+def test_attention_reaches_the_verdict(head):
+    """Other attention weights must change the output, or it is a bypass."""
     keras.utils.set_random_seed(0)
-    model = build_model("tiny", "none")
+    model = build_model("tiny", "none", head)
     tile = scale(draw_field("pre_b", 2, 112).rgb, preprocessing_for("tiny", "none"))[None]
     before = model.predict_on_batch(tile)["probs"]
     attention = model.get_layer("attention")
@@ -66,30 +68,14 @@ def test_attention_reaches_the_verdict():
     assert np.abs(model.predict_on_batch(tile)["probs"] - before).max() > 1e-4
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
-    build_model("tiny", "none").save_weights(tmp_path / "foreign.weights.h5")
-    (tmp_path / "text.weights.h5").write_text("no weights")
-    for name in ("foreign", "text"):
-        with pytest.raises(DataError, match="not weights of mobilenetv2"):
-            build_model("mobilenetv2", str(tmp_path / f"{name}.weights.h5"))
-
-
-def test_pretrained_low_levels_and_norms_stay_as_they_are(tmp_path):
-    base = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(224, 224, 3))
-    base.save_weights(tmp_path / "a.weights.h5")
-    model = build_model("mobilenetv2", str(tmp_path / "a.weights.h5"))
-    trainable = {layer.name for layer in model.layers if layer.trainable and layer.weights}
-    assert "Conv1" not in trainable
-    assert "block_6_expand" in trainable
-    assert not any(layer.endswith("_BN") for layer in trainable)
-    assert "attention" in trainable
-    weights = dict(zip([w.path for w in base.weights], base.get_weights(), strict=True))
-    assert all(np.array_equal(w, weights[w.path]) for w in model.get_layer("Conv1").weights)
-
-
-def test_an_unknown_backbone_is_named():
-    with pytest.raises(UsageError, match=r"vgg16.*mobilenetv2"):
-        build_model("vgg16", "none")
+def test_the_embedding_is_what_the_last_layer_sees():
+    for head in HEADS:
+        model = build_model("tiny", "none", head)
+        outputs = model.predict_on_batch(np.random.default_rng(0).normal(size=(2, 112, 112, 3)).astype("f4"))
+        kernel, bias = model.get_layer("probs").get_weights()
+        logits = outputs["embedding"] @ kernel + bias
+        power = np.exp(logits - logits.max(1, keepdims=True))
+        np.testing.assert_allclose(outputs["probs"], power / power.sum(1, keepdims=True), rtol=1e-4, atol=1e-6)
 
 
 def test_augmentation_is_repeatable_varied_and_keeps_the_form():
