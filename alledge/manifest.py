@@ -14,6 +14,7 @@ MEMBER_NAME = r"^[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*)?\.[a-z0-9]{1,8}$"
 
 Target = Literal["cpu", "coral", "jetson-nano", "jetson-orin", "onnx"]
 Engine = Literal["tflite", "coral", "onnx", "tensorrt"]
+Precision = Literal["int8", "fp16", "fp32"]
 
 
 class _Strict(BaseModel):
@@ -79,6 +80,7 @@ class Manifest(_Strict):
     Attributes:
         id: first 16 hex digits of the SHA-256 of this document with an empty id and no signature.
         target: what the bundle was made for; engine: the back end that can run it.
+        precision: arithmetic that the target's engine is built for; None in bundles that do not say.
         model: member with the network; input, probs, embedding: its tensors.
         head: the second network of a split bundle; probs and embedding are then its outputs.
         compiled: Edge TPU only: whether the closed compiler mapped it. Never claimed without its log.
@@ -94,6 +96,7 @@ class Manifest(_Strict):
     id: str = ""
     target: Target
     engine: Engine
+    precision: Precision | None = None
     labels: list[str]
     preprocessing: Preprocessing
     calibration: Calibration

@@ -26,6 +26,12 @@ def convert(
                                                 "one.")] = None,
     expires: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", show_default=False,
                                                 help="Last day on which devices may use it.")] = None,
+    precision: Annotated[str | None, typer.Option(metavar="NAME", show_default=False,
+                                                  help="int8, fp16 or fp32: arithmetic on the device, where a target "
+                                                  "has a choice; else its first.")] = None,
+    board_memory: Annotated[float | None, typer.Option(metavar="GIB", min=0.5, show_default=False,
+                                                       help="Jetson: memory that building the engine may use, swap "
+                                                       "included; else 4 (Nano) or 8 (Orin).")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Turn a run into a bundle that a board can run, and prove that it is still the same model. RESEARCH USE ONLY.
@@ -37,6 +43,8 @@ def convert(
       alledge convert runs/first --target coral --out microscope.alledge --json
 
       alledge convert runs/first --target cpu --sign lab.pem --release 4 --expires 2027-12-31
+
+      alledge convert runs/first --target jetson-orin --precision fp16
 
     A report stands beside the bundle. Exit code 6 when the converted model lost too much or does not
     repeat its goldens; no bundle is written then.
@@ -54,7 +62,7 @@ def convert(
         from .options import Options
         from .report import write_report
 
-        options = Options(allow_drop, issue=issue)
+        options = Options(allow_drop, precision=precision, board_memory=board_memory, issue=issue)
         done = convert_run(run, wanted, out, options, lambda line: print(f"{line} ...", file=person))
         report = write_report(done)
     if json:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from .check import Comparison, compare, demand, doubts, failed_gates, gates, gol
 from .converted import Converted
 from .goldens import Goldens, make_goldens
 from .options import Options
+from .precision import PRECISIONS, parse_precision
 from .targets import load_target
 from .trained import Outputs, Trained, open_trained, predict, spread, tensors
 
@@ -66,13 +67,14 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
     """Convert a run folder for a target and write the bundle (default RUN/<target>.alledge).
 
     Raises:
-        UsageError: when there is no run, or `out` cannot be written.
+        UsageError: when there is no run, `out` cannot be written, or the target has no such precision.
         DataError: when the run is damaged or foreign, or a layer cannot be converted.
         GateNotMet: when the converted model lost too much or gives unlike goldens, and `options.allow_drop` is False.
     """
+    options = replace(options, precision=parse_precision(options.precision, target))
     say("reading the run")
     trained = open_trained(run)
-    out = checked_out(out or run / f"{target}{SUFFIX}")
+    out = checked_out(out or run / f"{_stem(target, options)}{SUFFIX}")
     say(f"converting for {target}")
     converted = load_target(target)(trained, options)
     say(f"judging on {len(trained.held_out.truth)} held-out tiles")
@@ -85,11 +87,16 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
     warnings = (*converted.warnings, *doubts(next(iter(comparisons.values()))), *_accepted(found))
     calibration = _calibrate(trained, converted, held_out)
     manifest = _manifest(trained, target, converted, calibration, comparisons, found, goldens, warnings)
-    manifest = manifest.model_copy(update={"release": options.issue.release,
+    manifest = manifest.model_copy(update={"precision": options.precision, "release": options.issue.release,
                                             "expires": options.issue.expires})
     say("writing the bundle")
     bundle = write_bundle(out, manifest, _members(run, converted, goldens), options.issue.key)
     return Conversion(bundle, converted, comparisons, found, warnings)
+
+
+def _stem(target: Target, options: Options) -> str:
+    """Another precision than the target's own shows in the file's name."""
+    return target if options.precision == PRECISIONS[target][0] else f"{target}-{options.precision}"
 
 
 def checked_out(out: Path) -> Path:

@@ -1,62 +1,41 @@
-"""Target `jetson-orin`: ONNX with 8-bit quantise/dequantise pairs, from which TensorRT builds an INT8 engine."""
+"""Target `jetson-orin`: ONNX that says in its nodes which arithmetic to use, 8 bits or half precision.
 
-from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+TensorRT 11 has no FP16 and INT8 flags any more: it takes every type from the file. So int8 stands there as pairs of
+QuantizeLinear and DequantizeLinear (what is left between them is float32 under TensorRT 11, and may become half
+precision under 8.5 and 10), and fp16 as half-precision weights. TensorRT 8.5 and 10 read both as well.
+"""
 
-import numpy as np
-from numpy.typing import NDArray
+from functools import partial
 
 from .converted import Converted
-from .jetson_nano import undecided
+from .half import to_half
+from .jetson_nano import NOT_YET_SEEN
 from .onnx_float import onnx_bundle
 from .onnx_graph import to_onnx
+from .onnx_run import run_plainly
 from .options import Options
-from .tflite import INPUT
+from .quantise_onnx import quantise
+from .tensorrt_lint import lint
+from .tensorrt_memory import demand_memory
 from .trained import Trained, ranging_tensors
 
-_WEIGHTED = ("Conv", "Gemm")
-TOLERANCE = 0.15  # int8 on another vendor's kernels; not measured on a board
+TENSORRT = ("8.5", "10", "11")
+MEMORY = 8.0  # GiB on an Orin Nano; there is one with 4
+INT8_TOLERANCE = 0.15  # int8 on another vendor's kernels; not measured on a board
+HALF_TOLERANCE = 0.05  # as jetson-nano
 
 
 def convert(trained: Trained, options: Options) -> Converted:
-    """Quantise convolutions and dense layers: symmetric, one weight scale per channel, as TensorRT wants them.
+    """Write the network in 8 bits (convolutions: symmetric, one weight scale per channel) or in half precision.
 
     Raises:
-        DataError: when a layer has no ONNX form.
+        DataError: when a layer has no ONNX form or none that TensorRT reads, or the board has too little memory.
     """
-    content = quantise(to_onnx(trained.model), ranging_tensors(trained))
-    return onnx_bundle(content, "tensorrt", undecided(content), TOLERANCE,
-                       "checked with ONNX Runtime here, not with TensorRT: the engine is built on the board, in INT8 "
-                       "from the Q/DQ pairs, and the goldens are replayed on it there")
-
-
-def quantise(content: bytes, tiles: Sequence[NDArray[np.float32]]) -> bytes:
-    """Insert QuantizeLinear / DequantizeLinear with ranges from float32 [1, size, size, 3] training tiles.
-
-    Only inputs are quantised. A pair on a convolution's output would stand before its ReLU6, and spend the 8 bits on
-    values that are clipped away: MobileNetV2 fell from 96.7 % to 74.2 % (docs/decisions/003-int8-attention.md).
-    """
-    from onnxruntime import quantization as q
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(q.CalibrationDataReader):
-        def __init__(self) -> None:
-            self.rest = iter(tiles)
-
-        def get_next(self) -> dict[str, Any] | None:
-            tile = next(self.rest, None)
-            return None if tile is None else {INPUT: tile}
-
-    with TemporaryDirectory() as folder:
-        source, ready, out = (Path(folder, name) for name in ("float.onnx", "ready.onnx", "int8.onnx"))
-        source.write_bytes(content)
-        quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
-        q.quantize_static(str(ready), str(out), Reader(), quant_format=q.QuantFormat.QDQ, per_channel=True,
-                          activation_type=q.QuantType.QInt8, weight_type=q.QuantType.QInt8,
-                          op_types_to_quantize=list(_WEIGHTED),
-                          extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False,
-                                         "AddQDQPairToWeight": True,
-                                         "OpTypesToExcludeOutputQuantization": list(_WEIGHTED)})
-        return out.read_bytes()
+    int8 = options.precision != "fp16"
+    plain = to_onnx(trained.model)
+    content = quantise(plain, ranging_tensors(trained)) if int8 else to_half(plain)
+    rows = lint(content, TENSORRT)
+    memory = demand_memory(content, options.board_memory or MEMORY)
+    how = ", in INT8 from the Q/DQ pairs" if int8 else ", in FP16"
+    return onnx_bundle(content, "tensorrt", rows, INT8_TOLERANCE if int8 else HALF_TOLERANCE, NOT_YET_SEEN.format(how),
+                       others={"unfused": partial(run_plainly, content)}, facts={"board_memory": memory.to_json()})

@@ -1,10 +1,12 @@
 """Target `onnx`: float32 for ONNX Runtime, on any board or desktop."""
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from alledge.manifest import Engine
 
-from .converted import Converted, Operation
+from .converted import Converted, Operation, Run
 from .onnx_graph import to_onnx
 from .onnx_run import ONNX_RUNTIME, count_operations, run, specs
 from .options import Options
@@ -24,9 +26,10 @@ def convert(trained: Trained, options: Options) -> Converted:
     return onnx_bundle(content, "onnx", rows, TOLERANCE)
 
 
-def onnx_bundle(content: bytes, engine: Engine, rows: tuple[Operation, ...], tolerance: float,
-                *warnings: str) -> Converted:
-    """An ONNX model as every target that ships one describes it."""
+def onnx_bundle(content: bytes, engine: Engine, rows: tuple[Operation, ...], tolerance: float, *warnings: str,
+                others: Mapping[str, Run] | None = None, facts: Mapping[str, Any] | None = None) -> Converted:
+    """An ONNX model as every target that ships one describes it. others: kernel sets beside ONNX Runtime's own."""
     tensors = specs(content)
     return Converted(content, "model.onnx", engine, tensors["image"], tensors["probs"], tensors["embedding"],
-                     {ONNX_RUNTIME: partial(run, content)}, rows, tolerance, warnings=warnings)
+                     {ONNX_RUNTIME: partial(run, content), **(others or {})}, rows, tolerance, facts=facts or {},
+                     warnings=warnings)

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from alledge.errors import DataError
@@ -19,7 +21,6 @@ def to_onnx(model: Any) -> bytes:
         DataError: when a layer has no ONNX form in this opset.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import onnx
     import tensorflow as tf
     import tf2onnx
 
@@ -33,12 +34,44 @@ def to_onnx(model: Any) -> bytes:
     function = tf.function(network, autograph=False, input_signature=signature)
     try:
         graph, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
-        graph.graph.name, graph.graph.doc_string = "network", ""  # tf2onnx counts its conversions in both
-        put_in_order(graph.graph)
-        onnx.checker.check_model(graph, full_check=True)
+        put_in_order(graph.graph)  # what is folded into what follows the order of the nodes
+        return finished(fold(graph))
     except Exception as error:  # tf2onnx raises many kinds
         raise DataError(f"the network cannot be expressed in ONNX opset {OPSET}: {str(error).strip()[:300]}") from error
-    content: bytes = graph.SerializeToString(deterministic=True)
+
+
+def fold(model: Any) -> Any:
+    """The same network with everything computed beforehand that does not depend on the image.
+
+    Keras' attention comes out of tf2onnx with its shapes worked out at run time (Shape, Gather, ReduceProd ... on
+    integers), of which TensorRT 8.2 reads only part. Every shape is known here, so ONNX Runtime's basic level, which
+    keeps to standard operations, turns all of it into constants.
+    """
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 3  # errors only
+    with TemporaryDirectory() as folder:
+        out = Path(folder, "folded.onnx")
+        options.optimized_model_filepath = str(out)
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnx.load(out)
+
+
+def finished(model: Any) -> bytes:
+    """The bytes of an ONNX model, in order, checked, and without what libraries leave in it.
+
+    Those are the counters of tf2onnx in its name, and ONNX Runtime's operator sets, of which no node comes.
+    """
+    import onnx
+
+    model.graph.name, model.graph.doc_string = "network", ""
+    _replace(model.opset_import, [entry for entry in model.opset_import if entry.domain == ""])
+    put_in_order(model.graph)
+    onnx.checker.check_model(model, full_check=True)
+    content: bytes = model.SerializeToString(deterministic=True)
     return content
 
 

@@ -17,7 +17,15 @@ ONNX_RUNTIME = "onnxruntime"
 
 def run(content: bytes, tensors: Sequence[NDArray[np.float32]]) -> Outputs:
     """Outputs for float32 [1, size, size, 3] tensors."""
-    session = _session(content)
+    return _run(_session(content), tensors)
+
+
+def run_plainly(content: bytes, tensors: Sequence[NDArray[np.float32]]) -> Outputs:
+    """The same without ONNX Runtime's graph optimisation: every node as it is written, none fused with another."""
+    return _run(_session(content, optimised=False), tensors)
+
+
+def _run(session: Any, tensors: Sequence[NDArray[np.float32]]) -> Outputs:
     rows = [session.run(list(OUTPUTS), {INPUT: tensor}) for tensor in tensors]
     return Outputs(*(np.concatenate([row[i] for row in rows]) for i in range(len(OUTPUTS))))
 
@@ -36,9 +44,11 @@ def count_operations(content: bytes) -> dict[str, int]:
     return dict(sorted(Counter(node.op_type for node in onnx.load_from_string(content).graph.node).items()))
 
 
-def _session(content: bytes) -> Any:
+def _session(content: bytes, optimised: bool = True) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3  # errors only
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

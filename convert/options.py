@@ -12,12 +12,16 @@ class Options:
 
     Attributes:
         allow_drop: write a bundle that did not meet its gates, which says so from then on.
+        precision: arithmetic on the device; None for the target's own.
+        board_memory: Jetson only: GiB that building the engine may use, swap included; None for the board's own.
         compiler: Edge TPU only: the `edgetpu_compiler` to use instead of the one on PATH.
         allow_cpu_fallback: Edge TPU only: accept operations that stay on the CPU.
         issue: number, last day and signature of the bundle.
     """
 
     allow_drop: bool = False
+    precision: str | None = None
+    board_memory: float | None = None
     compiler: Path | None = None
     allow_cpu_fallback: bool = False
     issue: Issue = UNISSUED
