@@ -11,14 +11,20 @@ from alledge.quiet import quiet
 
 
 def convert(
-    target: Annotated[str, typer.Option(help="cpu, coral, jetson-nano, jetson-orin or onnx; also tflite, edgetpu, "
-                                        "jetson, engine.")],
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", show_default=False,
                                                help="Run folder made by `alledge train`.")] = None,
+    target: Annotated[str | None, typer.Option(show_default=False, help="cpu, coral, jetson-nano, jetson-orin or onnx; "
+                                               "also tflite, edgetpu, jetson, engine.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", show_default=False,
                                              help="Bundle to write; else RUN/TARGET.alledge.")] = None,
     allow_drop: Annotated[bool, typer.Option("--allow-drop", help="Write the bundle even if it lost more accuracy "
                                              "than the gate allows; it says so from then on.")] = False,
+    compiler: Annotated[Path | None, typer.Option(metavar="PATH", show_default=False,
+                                                  help="Google's edgetpu_compiler, when it is not on PATH.")] = None,
+    allow_cpu_fallback: Annotated[bool, typer.Option("--allow-cpu-fallback", help="Accept operations that the Edge TPU "
+                                                     "leaves to the CPU.")] = False,
+    finish: Annotated[Path | None, typer.Option(metavar="BUNDLE", show_default=False, help="Compile a coral bundle "
+                                                "that was converted where there was no compiler.")] = None,
     sign: Annotated[Path | None, typer.Option(metavar="KEY", show_default=False,
                                               help="Sign the bundle with this key of `alledge keys new`.")] = None,
     release: Annotated[int | None, typer.Option(metavar="N", min=0, show_default=False,
@@ -46,29 +52,56 @@ def convert(
 
       alledge convert runs/first --target jetson-orin --precision fp16
 
+      alledge convert --finish microscope.alledge --compiler ~/bin/edgetpu_compiler
+
     A report stands beside the bundle. Exit code 6 when the converted model lost too much or does not
     repeat its goldens; no bundle is written then.
     """
     from .issue import Issue, parse_day
-    from .targets import parse_target
+    from .options import Options
 
-    wanted = parse_target(target)
     issue = Issue(release, parse_day(expires), None if sign is None else _key(sign))
+    options = Options(allow_drop, precision, board_memory, compiler, allow_cpu_fallback, issue)
+    if finish is None:
+        _convert(run, target, out, options, json)
+    else:
+        _finish(finish, run, target, out, options, json)
+
+
+def _convert(run: Path | None, target: str | None, out: Path | None, options: Any, json: bool) -> None:
+    from .targets import TARGETS, parse_target
+
+    if target is None:
+        raise UsageError(f"--target is missing: expected one of {', '.join(TARGETS)}")
+    wanted = parse_target(target)
     if run is None:
         raise UsageError("no reference model is shipped with this version yet: name the run folder to convert, as in "
                          "`alledge convert RUN --target cpu`")
     with quiet() as person:
         from .conversion import convert_run
-        from .options import Options
         from .report import write_report
 
-        options = Options(allow_drop, precision=precision, board_memory=board_memory, issue=issue)
         done = convert_run(run, wanted, out, options, lambda line: print(f"{line} ...", file=person))
         report = write_report(done)
     if json:
         emit(done.to_json())
     else:
         typer.echo(_summary(done, report))
+
+
+def _finish(bundle: Path, run: Path | None, target: str | None, out: Path | None, options: Any, json: bool) -> None:
+    """Compile what another machine converted."""
+    if run is not None or target is not None:
+        raise UsageError("--finish takes a bundle and neither a run nor --target: expected `alledge convert --finish "
+                         "BUNDLE`")
+    from .finish import describe, finish
+
+    done = describe(finish(bundle, out, options))
+    if json:
+        emit(done)
+    else:
+        typer.echo("\n".join([f"{done['bundle']}: compiled by version {done['compiler']}",
+                              *(f"warning: {line}" for line in done["warnings"])]))
 
 
 def _key(path: Path) -> Any:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -54,12 +54,14 @@ class Conversion:
             "target": self.bundle.manifest.target,
             "bytes": self.bundle.size,
             "compiled": bool(self.converted.compiled),
-            "ops": [vars(row) for row in self.converted.operations],
+            "compiler": self.converted.compiler,
+            "ops": [asdict(row) for row in self.converted.operations],
             "agreement": {"n": worst.n, "top1": worst.agreement, "max_abs": worst.max_abs},
             "accuracy": {"float": worst.float_accuracy, "converted": worst.converted_accuracy,
                          "delta_ci95": list(worst.delta_ci95)},
             "gates": self.gates,
             "warnings": list(self.warnings),
+            **self.converted.findings,
         }
 
 
@@ -151,9 +153,12 @@ def _manifest(trained: Trained, target: Target, converted: Converted, calibratio
         embedding=converted.embedding,
         tolerance=converted.tolerance,
         goldens=goldens.entries,
+        head=converted.head,
         compiled=converted.compiled,
+        compiler=converted.compiler,
         metrics={"run": trained.record.metrics, "checked_with": list(converted.kernels), "gates": found,
                  "conversion": {k: c.to_json() for k, c in comparisons.items()},
+                 "operations": [asdict(row) for row in converted.operations], **converted.findings,
                  "allow_drop": bool(failed_gates(found)), "warnings": list(warnings)},
         provenance={**trained.record.provenance, "run_id": trained.record.run_id, "alledge": __version__,
                     "converted_with": _versions()},
@@ -163,7 +168,7 @@ def _manifest(trained: Trained, target: Target, converted: Converted, calibratio
 
 def _members(run: Path, converted: Converted, goldens: Goldens) -> dict[str, bytes]:
     card = run / MODEL_CARD
-    return {converted.member: converted.content, **goldens.members,
+    return {converted.member: converted.content, **converted.extra_members, **goldens.members,
             **({MODEL_CARD: card.read_bytes()} if card.is_file() else {})}
 
 

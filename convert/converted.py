@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from alledge.manifest import Engine, TensorSpec
+from alledge.manifest import Engine, Head, TensorSpec
 
 from .trained import Outputs
 
@@ -22,13 +22,18 @@ class Operation:
         op: name as the target's tools write it.
         count: how often it occurs with this verdict.
         mapped: whether the target's accelerator takes it; "unknown" until the tool that decides has said so.
-        reason: why, in one clause.
+        reason: why, in one clause; remedy: what to do about it, "" when there is nothing to do.
+        layer, version, shapes: of a single operation, as far as the target's file tells.
     """
 
     op: str
     count: int
     mapped: bool | Literal["unknown"]
     reason: str
+    remedy: str = ""
+    layer: str = ""
+    version: int | None = None
+    shapes: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,10 @@ class Converted:
         member: file name in the bundle.
         kernels: name -> how to run it on this machine; the first is what a device would use.
         slow_kernels: those of `kernels` that judge a sample of the held-out tiles only.
-        compiled: Edge TPU only; False until its compiler has run.
+        compiled: Edge TPU only; False until its compiler has run; compiler: its version, in its own words.
+        head: of a split network, how its second part is found among `extra_members`: name -> content.
         facts: gates of the target's own that were met, for the manifest.
+        findings: what else the target found out, plain types, for the manifest's metrics.
         warnings: what the user has to know or do, one sentence each.
         tolerance: how far a probability may be off between runtimes of this target (0-1).
     """
@@ -56,7 +63,11 @@ class Converted:
     tolerance: float
     slow_kernels: frozenset[str] = frozenset()
     compiled: bool | None = None
+    compiler: str | None = None
+    head: Head | None = None
+    extra_members: Mapping[str, bytes] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    findings: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property

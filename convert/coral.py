@@ -1,42 +1,99 @@
-"""Target `coral`: the same network for the Edge TPU, ready for its compiler, with attention it can map."""
+"""Target `coral`: the same network for the Edge TPU, in the first form that its compiler, or its table, takes whole."""
 
-from .converted import Converted
-from .cpu import quantise_run
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from alledge.manifest import Head
+
+from .converted import Converted, Operation
+from .edge_split import FEATURES, HEAD
+from .edgetpu_compiler import Compiler, find_compiler
+from .edgetpu_log import Report, merged
 from .edgetpu_ops import SRAM_BYTES
-from .lint import check_static_integer, lint
+from .ladder import Attempt, climb
+from .lint import Lint
 from .options import Options
-from .tflite_graph import parameter_bytes
+from .tflite_graph import operators
 from .tflite_run import BUILTIN, kernels, specs
 from .trained import Trained
+
+MODEL, COMPILED, LOG = "model.tflite", "model_edgetpu.tflite", "edgetpu_compiler.log"
 
 # Twice the cpu target's and a margin: kernel sets differed by 0.125 against 0.062 on a small network, by the same 0.02
 # on MobileNetV2 (docs/decisions/003-int8-attention.md). Not measured on an Edge TPU.
 TOLERANCE = 0.15
 
+NOT_COMPILED = ("not compiled for the Edge TPU: Google's compiler runs on x86-64 Linux only and was not used; finish "
+                "it there with `alledge convert --finish BUNDLE` (docs/coral.md has a container for it). Until then it "
+                "runs on the CPU with `alledge run --engine tflite`.")
+
 
 def convert(trained: Trained, options: Options) -> Converted:
-    """Re-express attention, quantise, and hold the result against the Edge TPU's table.
+    """Re-express attention, quantise, hold the result against the Edge TPU's table and compile it if that can be done.
 
     Raises:
         DataError: when a layer cannot be expressed in 8-bit integers or its attention is not self-attention.
-        GateNotMet: when the model could not be compiled for an Edge TPU.
+        GateNotMet: when the Edge TPU would not take the model whole, and operations on the CPU are not allowed.
+        UsageError, BackendMissing: for a `--compiler` that is none, is too old or does not run here.
     """
-    from .edge_attention import with_table_attention
+    compiler = find_compiler(options.compiler)
+    attempts = climb(trained, compiler, options.allow_cpu_fallback)
+    last = attempts[-1]
+    assert last.lint is not None  # nothing that got no further is ever the last
+    report = last.compilation.report if last.compilation else None
+    rows = operation_table(last.lint.rows, last.head, report)
+    tensors = specs(last.content)
+    answers = tensors if last.head is None else specs(last.head)
+    return _finished(Converted(
+        last.content, MODEL, "coral", tensors["image"], answers["probs"], answers["embedding"],
+        kernels(last.content, last.head), rows, TOLERANCE, slow_kernels=frozenset({BUILTIN}), compiled=False,
+        head=None if last.head is None else Head(model=HEAD, features=tensors[FEATURES], input=answers[FEATURES]),
+        extra_members={} if last.head is None else {HEAD: last.head}, facts=_facts(last, last.lint),
+        warnings=_warnings(last, last.lint),
+        findings={"ladder": [attempt.to_json() for attempt in attempts]}), last, compiler)
 
-    content = quantise_run(trained, with_table_attention(trained.model))
-    facts = check_static_integer(content)
-    rows, tensors, size = lint(content), specs(content), parameter_bytes(content)
-    refused = sum(row.count for row in rows if row.mapped is False)
-    warnings = ["not compiled for the Edge TPU: Google's compiler runs on x86-64 Linux only; finish with "
-                "`edgetpu_compiler -s -m 13 model.tflite` where it is installed. It runs on the CPU with `alledge run "
-                "--engine tflite`."]
-    if refused:
-        warnings.append(f"{refused} operations are outside the Edge TPU table: they and all after them stay on the CPU")
-    if size > SRAM_BYTES:
-        warnings.append(f"{size / 2**20:.1f} MiB of parameters exceed the {SRAM_BYTES // 2**20} MiB on the chip: the "
-                        "rest streams over USB at every inference")
-    gates = {"lint": {"refused": refused, "passed": not refused}, "runtime": {**facts, "passed": True},
-             "parameters": {"bytes": size, "on_chip": SRAM_BYTES, "passed": size <= SRAM_BYTES}}
-    return Converted(content, "model.tflite", "coral", tensors["image"], tensors["probs"], tensors["embedding"],
-                     kernels(content), rows, TOLERANCE, slow_kernels=frozenset({BUILTIN}), compiled=False,
-                     facts=gates, warnings=tuple(warnings))
+
+def _finished(converted: Converted, last: Attempt, compiler: Compiler | None) -> Converted:
+    """With the compiler's work, or with the sentence on how to have it done."""
+    compilation = last.compilation
+    if compiler is None or compilation is None:
+        return replace(converted, warnings=(*converted.warnings, NOT_COMPILED))
+    return replace(converted, content=compilation.content, member=COMPILED, compiled=True, compiler=compiler.version,
+                   extra_members={**converted.extra_members, LOG: compilation.log.encode()},
+                   warnings=(*converted.warnings, *foreign(compiler)))
+
+
+def foreign(compiler: Compiler) -> tuple[str, ...]:
+    """A warning when a compiler does not call itself what Google's does."""
+    if compiler.genuine:
+        return ()
+    return (f"compiled by something that calls itself version {compiler.version!r}, not by a release of Google's "
+            "compiler: this proves nothing about an Edge TPU",)
+
+
+def operation_table(linted: Sequence[Operation], head: bytes | None, report: Report | None) -> tuple[Operation, ...]:
+    """The lint's rows with the compiler's verdicts where it spoke, then the operations of the head."""
+    rows = linted if report is None else merged(linted, report)
+    rest = () if head is None else operators(head)
+    return (*rows, *(Operation(o.op, 1, False, "in the head, which runs on the board's CPU by design", "", o.layer,
+                               o.version) for o in rest))
+
+
+def _facts(last: Attempt, found: Lint) -> dict[str, Any]:
+    return {"lint": {"refused": len(found.refused), "passed": not found.refused},
+            "float_form": {"rung": last.rung, "max_abs": last.difference, "passed": True},
+            "runtime": {"min_runtime_version": found.runtime, "passed": found.known_runtime},
+            "parameters": {"bytes": found.parameters, "on_chip": SRAM_BYTES, "passed": not found.streamed}}
+
+
+def _warnings(last: Attempt, found: Lint) -> tuple[str, ...]:
+    lines = []
+    if not last.holds:
+        lines.append(f"not taken whole, and accepted with --allow-cpu-fallback: {last.words()}")
+    if last.head is not None:
+        lines.append("split: the convolutions are for the Edge TPU, attention and classification for the board's CPU")
+    if found.streamed:
+        lines.append(f"{found.parameters / 2**20:.1f} MiB of parameters exceed the {SRAM_BYTES // 2**20} MiB on the "
+                     f"chip: at least {found.streamed / 2**20:.1f} MiB stream over USB at every inference")
+    return tuple(lines)

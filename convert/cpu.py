@@ -5,6 +5,7 @@ levels, so a device does that in one line of NumPy and one engine serves both th
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from alledge.preprocess import Preprocessing
@@ -14,7 +15,7 @@ from .options import Options
 from .tflite import quantise
 from .tflite_graph import operators
 from .tflite_run import BUILTIN, kernels, specs
-from .trained import Trained, ranging_tensors
+from .trained import OUTPUTS, Trained, ranging_tensors
 
 # Probability by which two kernel sets may differ on a golden (docs/decisions/003-int8-attention.md).
 TOLERANCE = 0.06
@@ -34,9 +35,9 @@ def convert(trained: Trained, options: Options) -> Converted:
                      kernels(content), rows, TOLERANCE, slow_kernels=frozenset({BUILTIN}))
 
 
-def quantise_run(trained: Trained, model: Any) -> bytes:
-    """`model` with ranges from the run's training tiles."""
-    return quantise(model, ranging_tensors(trained), *input_range(trained.record.preprocessing))
+def quantise_run(trained: Trained, model: Any, names: Sequence[str] = OUTPUTS) -> bytes:
+    """`model` with ranges from the run's training tiles; its outputs are called `names`."""
+    return quantise(model, ranging_tensors(trained), *input_range(trained.record.preprocessing), names)
 
 
 def input_range(preprocessing: Preprocessing) -> tuple[float, float]:

@@ -4,6 +4,10 @@
 refuses. The same function is written here with 1x1 convolutions, products, a maximum and a sigmoid over
 [1, queries, keys, channels]. Two operations that would be natural are left out on purpose: SUM, whose reference int8
 kernel in TensorFlow 2.21 returns a constant, and MEAN, whose int8 rounding costs a quarter of the signal.
+
+The compiler is closed and may refuse more than its table says, so there is more than one form (`ladder.py`): in
+`TableAttention` products and differences broadcast, `ReplicatedAttention` makes copies first. A third, key by key, is
+in `edge_tokens.py`.
 """
 
 from typing import Any
@@ -18,31 +22,39 @@ from alledge.errors import DataError
 Weights = NDArray[np.float32]
 
 
-def with_table_attention(model: Any) -> Any:
-    """A copy of a model, sharing its weights, in which every attention layer is a `TableAttention`.
+def with_attention(model: Any, form: type["TableAttention"]) -> Any:
+    """A copy of a model, sharing its weights, in which every attention layer has the given form.
 
     Raises:
-        DataError: when a layer attends to something other than its own input, or with a mask.
+        DataError: when a layer attends to something other than its own input, with a mask, or with values of another
+            width than its keys.
     """
-    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=_call)
+    def call(layer: Any, *inputs: Any, **options: Any) -> Any:
+        if isinstance(layer, keras.layers.MultiHeadAttention):
+            return _attend(form, layer, *inputs, **options)
+        if isinstance(layer, keras.layers.GlobalAveragePooling1D):  # the Edge TPU averages over rows and columns only
+            tokens, channels = inputs[0].shape[1:]
+            column = keras.layers.Reshape((tokens, 1, channels), name=f"{layer.name}_column")(inputs[0])
+            return keras.layers.GlobalAveragePooling2D(name=f"{layer.name}_table")(column)
+        return layer(*inputs, **options)
+
+    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
 
 
-def _call(layer: Any, *inputs: Any, **options: Any) -> Any:
-    if isinstance(layer, keras.layers.MultiHeadAttention):
-        return _attend(layer, *inputs, **options)
-    if isinstance(layer, keras.layers.GlobalAveragePooling1D):  # the Edge TPU averages over rows and columns only
-        tokens, channels = inputs[0].shape[1:]
-        column = keras.layers.Reshape((tokens, 1, channels), name=f"{layer.name}_column")(inputs[0])
-        return keras.layers.GlobalAveragePooling2D(name=f"{layer.name}_table")(column)
-    return layer(*inputs, **options)
+def has_attention(model: Any) -> bool:
+    """Whether there is anything to re-express."""
+    return any(isinstance(layer, keras.layers.MultiHeadAttention) for layer in model.layers)
 
 
-def _attend(layer: Any, query: Any, value: Any, key: Any = None, **options: Any) -> Any:
+def _attend(form: type["TableAttention"], layer: Any, query: Any, value: Any, key: Any = None, **options: Any) -> Any:
     masked = [name for name, option in options.items() if option is not None and option is not False]
     if query is not value or key not in (None, query) or masked or len(query.shape) != 3:
         raise DataError(f"layer {layer.name!r}: only plain self-attention over [n, tokens, channels] can be "
                         f"re-expressed for the Edge TPU, received {masked or 'different query, key or value'}")
-    return TableAttention(layer)(query)
+    if layer.value_dense.kernel.shape[-1] != layer.key_dim:
+        raise DataError(f"layer {layer.name!r}: expected values as wide as keys ({layer.key_dim}), received "
+                        f"{layer.value_dense.kernel.shape[-1]}; train without value_dim to convert for the Edge TPU")
+    return form(layer)(query)
 
 
 class TableAttention(keras.layers.Layer):
@@ -67,35 +79,51 @@ class TableAttention(keras.layers.Layer):
         """Attend; q spreads over rows, k and v over columns of a [tokens, tokens] table."""
         tokens, channels = x.shape[1:]
         row = tf.reshape(x, [1, 1, tokens, channels])
-        q = tf.reshape(_conv(row, *self.query), [1, tokens, 1, self.width])
-        k, v = _conv(row, *self.key), _conv(row, *self.value)
-        scores = _conv(q * k, self.gather)
-        e = _exp(scores - tf.reduce_max(scores, 2, keepdims=True))
-        total = _sum_keys(_conv(e, self.gather.T) * v)
-        share = _conv(_reciprocal(_sum_keys(e)), self.gather.T)
+        q = self.spread(tf.reshape(conv(row, *self.query), [1, tokens, 1, self.width]), 2, tokens)
+        k, v = (self.spread(conv(row, *weights), 1, tokens) for weights in (self.key, self.value))
+        scores = conv(q * k, self.gather)
+        e = self.exp(scores - self.spread(tf.reduce_max(scores, 2, keepdims=True), 2, tokens))
+        total = sum_along(conv(e, self.gather.T) * v, 2)
+        share = conv(reciprocal(sum_along(e, 2)), self.gather.T)
         mixed = tf.reshape(total * share, [1, 1, tokens, self.width])
-        return tf.reshape(_conv(mixed, *self.output_weights), [1, tokens, -1])
+        return tf.reshape(conv(mixed, *self.output_weights), [1, tokens, -1])
+
+    def spread(self, x: Any, axis: int, copies: int) -> Any:
+        """Leave it to the operation that follows to broadcast [1, ...] along `axis`."""
+        return x
+
+    def exp(self, z: Any) -> Any:
+        """The exponential of z <= 0 from a sigmoid s: s / (1 - s)."""
+        s = tf.sigmoid(z)
+        return s * reciprocal(1.0 - s)
 
 
-def _exp(z: Any) -> Any:
-    """exp(z) for z <= 0 without an exponential: sigmoid(z) / (1 - sigmoid(z))."""
-    s = tf.sigmoid(z)
-    return s * _reciprocal(1.0 - s)
+class ReplicatedAttention(TableAttention):
+    """As `TableAttention`, but both sides of every product and difference have one shape."""
+
+    def spread(self, x: Any, axis: int, copies: int) -> Any:
+        """`copies` of x along `axis`."""
+        return tf.concat([x] * copies, axis)
+
+    def exp(self, z: Any) -> Any:
+        """The exponential of z <= 0 as sigmoid(z) / sigmoid(-z): no constant 1 has to be broadcast."""
+        return tf.sigmoid(z) * reciprocal(tf.sigmoid(conv(z, -np.eye(self.heads, dtype=np.float32))))
 
 
-def _reciprocal(x: Any) -> Any:
+def reciprocal(x: Any) -> Any:
     """1 / x for x > 0 without a division."""
     root = tf.math.rsqrt(x)
     return root * root
 
 
-def _sum_keys(x: Any) -> Any:
-    """[1, queries, keys, c] -> [1, queries, 1, c] as a constant depthwise convolution: exact 32-bit accumulation."""
-    ones = tf.ones([1, x.shape[2], x.shape[3], 1])
-    return tf.nn.depthwise_conv2d(x, ones, [1, 1, 1, 1], "VALID")
+def sum_along(x: Any, axis: int) -> Any:
+    """Sum [1, h, w, c] along `axis` (1 or 2) by a constant depthwise convolution: exact 32-bit accumulation."""
+    sides = [1, 1]
+    sides[axis - 1] = x.shape[axis]
+    return tf.nn.depthwise_conv2d(x, tf.ones([*sides, x.shape[3], 1]), [1, 1, 1, 1], "VALID")
 
 
-def _conv(x: Any, weights: Weights, bias: Weights | None = None) -> Any:
+def conv(x: Any, weights: Weights, bias: Weights | None = None) -> Any:
     """1x1 convolution of [1, h, w, in] with [in, out]."""
     y = tf.nn.conv2d(x, tf.constant(weights[None, None]), 1, "VALID")
     return y if bias is None else tf.nn.bias_add(y, tf.constant(bias))

@@ -1,61 +1,120 @@
 """Hold a TFLite model against the Edge TPU's table, operator by operator, before any compiler sees it."""
 
-from collections import Counter
-from math import prod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from alledge.errors import GateNotMet
 
 from . import edgetpu_ops as table
 from .converted import Operation
-from .tflite_graph import OperatorInfo, TensorInfo, min_runtime_version, operators
+from .edgetpu_rules import why_refused
+from .tflite_graph import OperatorInfo, TensorInfo, min_runtime_version, operators, parameter_bytes
 
 _ALLOWED = f"allowed by the table ({table.SOURCE}); only the compiler can confirm it"
 
 
-def lint(content: bytes) -> tuple[Operation, ...]:
-    """The operation table, refused ones first. `mapped` is never True: no compiler has spoken."""
-    verdicts = Counter((operator.op, why_refused(operator)) for operator in operators(content))
-    rows = [Operation(op, count, False if reason else "unknown", reason or _ALLOWED)
-            for (op, reason), count in verdicts.items()]
-    return tuple(sorted(rows, key=lambda row: (row.mapped is not False, row.op, row.reason)))
+@dataclass(frozen=True)
+class Lint:
+    """What the table says of a model.
+
+    Attributes:
+        rows: every operator in the order of execution; `mapped` is False or "unknown", for no compiler has spoken.
+        macs_before: share of the multiply-accumulates before the first refused operator, 1 when none is (0-1).
+        parameters: bytes of constants; streamed: those of them that do not fit the chip.
+        largest: bytes of the largest activation.
+        runtime: the oldest TensorFlow Lite that has all kernels, "" when the converter did not say.
+    """
+
+    rows: tuple[Operation, ...]
+    macs_before: float
+    parameters: int
+    largest: int
+    runtime: str
+
+    @property
+    def known_runtime(self) -> bool:
+        """Whether the compiler's TensorFlow Lite is new enough."""
+        return bool(self.runtime) and tuple(int(n) for n in self.runtime.split(".")) <= table.MAX_TFLITE
+
+    @property
+    def refused(self) -> tuple[Operation, ...]:
+        """The operators that the table excludes, the first of which ends the Edge TPU's part."""
+        return tuple(row for row in self.rows if row.mapped is False)
+
+    @property
+    def streamed(self) -> int:
+        """Bytes of parameters over USB at every inference, at least: the chip's memory serves activations too."""
+        return max(0, self.parameters - table.SRAM_BYTES)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types only, without the rows."""
+        return {"operations": len(self.rows), "refused": len(self.refused),
+                "first_blocking": name(self.refused[0]) if self.refused else None, "macs_before": self.macs_before,
+                "parameter_bytes": self.parameters, "streamed_bytes": self.streamed, "sram_bytes": table.SRAM_BYTES,
+                "largest_activation_bytes": self.largest, "source": table.SOURCE}
 
 
-def why_refused(operator: OperatorInfo) -> str:
-    """Why the table excludes this operator, "" when it does not."""
-    if operator.op not in table.SUPPORTED:
-        return "not in the Edge TPU table"
-    if operator.version > table.MAX_VERSIONS.get(operator.op, operator.version):
-        return f"version {operator.version} is newer than the compiler"
-    activations = [t for t in operator.inputs if not t.constant] + list(operator.outputs)
-    return next(filter(None, map(_tensor_fault, activations)), "") or _shape_fault(operator)
+def lint(content: bytes) -> Lint:
+    """Judge every operator of a model."""
+    found = operators(content)
+    rows = tuple(_row(operator) for operator in found)
+    return Lint(rows, _share_before(found, rows), parameter_bytes(content),
+                max(t.size for operator in found for t in operator.outputs), min_runtime_version(content))
 
 
-def check_static_integer(content: bytes) -> dict[str, str]:
-    """Demand what an Edge TPU model cannot do without, and return it as facts for the manifest.
+def name(row: Operation) -> str:
+    """An operation as a sentence names it: with its layer where that is known."""
+    return f"{row.op} of layer {row.layer!r}" if row.layer else row.op
+
+
+def check_static_integer(content: bytes) -> None:
+    """Demand what an Edge TPU model cannot do without.
 
     Raises:
-        GateNotMet: for a float or dynamic tensor, a dense layer with a scale per channel, or a too new runtime.
+        GateNotMet: for a float or dynamic tensor, or a dense layer with a scale per channel.
     """
     for operator in operators(content):
         faults = [(t, fault) for t in (*operator.inputs, *operator.outputs) if (fault := _type_fault(t))]
         if faults:
             tensor, fault = faults[0]
-            raise GateNotMet(f"{operator.op} {tensor.name!r}: expected static 8-bit tensors for the Edge TPU, "
-                             f"received {fault}; replace that layer")
+            raise GateNotMet(f"{operator.op} {operator.layer or tensor.name!r}: expected static 8-bit tensors for the "
+                             f"Edge TPU, received {fault}; {table.REMEDIES.get(operator.op, table.REMEDY)}")
         if operator.op == "FULLY_CONNECTED" and operator.inputs[1].scales != 1:
             raise GateNotMet(f"dense layer {operator.inputs[1].name!r}: expected one scale, received "
                              f"{operator.inputs[1].scales}; a 2021 compiler misreads them")
-    return {"min_runtime_version": _checked_runtime(content)}
 
 
-def _checked_runtime(content: bytes) -> str:
-    version = min_runtime_version(content)
-    numbers = tuple(int(n) for n in version.split(".")) if version else (0,)
-    if not version or numbers > table.MAX_RUNTIME:
-        limit = ".".join(map(str, table.MAX_RUNTIME))
-        raise GateNotMet(f"the model needs TensorFlow Lite {version or 'of unknown version'}, the Edge TPU compiler "
-                         f"stops at {limit}: a layer uses an operation that is too new")
-    return version
+def check_runtime(found: Lint) -> None:
+    """Demand that the compiler's TensorFlow Lite has all kernels; where the table names an operator, that says more.
+
+    Raises:
+        GateNotMet: for a model of a newer or an unknown version.
+    """
+    if not found.refused and not found.known_runtime:
+        limit = ".".join(map(str, table.MAX_TFLITE))
+        raise GateNotMet(f"the model needs TensorFlow Lite {found.runtime or 'of unknown version'}, the Edge TPU "
+                         f"compiler stops at {limit}: a layer uses an operation that is too new")
+
+
+def _row(operator: OperatorInfo) -> Operation:
+    reason, remedy = why_refused(operator)
+    limit = table.SUPPORTED.get(operator.op, "")
+    return Operation(operator.op, 1, False if reason else "unknown",
+                     reason or (f"{_ALLOWED}; limit: {limit}" if limit else _ALLOWED), remedy, operator.layer,
+                     operator.version, _shapes(operator))
+
+
+def _shapes(operator: OperatorInfo) -> str:
+    sides = ["x".join(map(str, t.shape)) or "1" for t in (*operator.inputs, operator.outputs[0])]
+    first = [side for side, t in zip(sides, operator.inputs, strict=False) if not t.constant]
+    return f"{' , '.join(first)} -> {sides[-1]}"
+
+
+def _share_before(found: Sequence[OperatorInfo], rows: Sequence[Operation]) -> float:
+    total = sum(operator.macs for operator in found)
+    blocked = next((i for i, row in enumerate(rows) if row.mapped is False), len(rows))
+    return sum(operator.macs for operator in found[:blocked]) / total if total else 1.0
 
 
 def _type_fault(tensor: TensorInfo) -> str:
@@ -64,20 +123,3 @@ def _type_fault(tensor: TensorInfo) -> str:
     return "" if tensor.dtype in table.DTYPES else f"type {tensor.dtype}"
 
 
-def _tensor_fault(tensor: TensorInfo) -> str:
-    if prod(tensor.shape[:-table.INNER_DIMENSIONS]) > 1:
-        return f"shape {list(tensor.shape)}: only the {table.INNER_DIMENSIONS} innermost sides may exceed 1"
-    return _type_fault(tensor)
-
-
-def _shape_fault(operator: OperatorInfo) -> str:
-    first, out = operator.inputs[0].shape, operator.outputs[0].shape
-    if operator.op in table.CONSTANT_FILTER and not operator.inputs[1].constant:
-        return "its filter is not a constant"
-    if operator.op == "FULLY_CONNECTED" and prod(out[:-1]) > 1:
-        return f"output {list(out)} has more than one row"
-    if operator.op == "SOFTMAX" and (prod(first[:-1]) > 1 or first[-1] > table.MAX_SOFTMAX):
-        return f"input {list(first)} is not one row of at most {table.MAX_SOFTMAX}"
-    if operator.op == "CONCATENATION" and any(t.constant for t in operator.inputs):
-        return "it joins a constant"
-    return ""

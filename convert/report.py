@@ -15,10 +15,9 @@ _TENSORRT = ("This version cannot drive TensorRT yet. With ONNX Runtime the bund
 _NEXT = {
     "cpu": "Copy the bundle to the board and start it with <code>alledge run {name}</code>.",
     "onnx": "Copy the bundle to the board and start it with <code>alledge run {name}</code>.",
-    "coral": "This version cannot drive an Edge TPU yet. On the CPU it runs with <code>alledge run {name} --engine "
-             "tflite</code>. What the compiler makes of it can be seen on x86-64 Linux where Google's compiler is "
-             "installed: <code>unzip {name} model.tflite &amp;&amp; edgetpu_compiler -s -m 13 model.tflite</code>; its "
-             "log says what is mapped, nothing here does. The compiled file cannot be put back into a bundle yet.",
+    "coral": "This version cannot drive an Edge TPU yet. Unless it is compiled, it is finished on x86-64 Linux, where "
+             "Google's compiler is installed, with <code>alledge convert --finish {name}</code>; until then it runs on "
+             "the CPU with <code>alledge run {name} --engine tflite</code>.",
     "jetson-nano": _TENSORRT + "In TensorRT it is meant for FP16: Maxwell has no INT8.",
     "jetson-orin": _TENSORRT + "In TensorRT it is meant for INT8, from the quantisation nodes in the model.",
 }
@@ -39,6 +38,7 @@ def write_report(conversion: Conversion) -> Path:
         _section("Gates", _gates(conversion.gates)),
         _section("Float against converted, on held-out tiles", _comparisons(conversion.comparisons)),
         _section("Decision settings, fitted again on the converted model", _calibration(manifest.calibration)),
+        *([_section("Forms tried", _ladder(ladder))] if (ladder := manifest.metrics.get("ladder")) else []),
         _section("Operations", _operations(conversion)),
         _section("Next", f"<p>{_NEXT[manifest.target].format(name=escape(bundle.path.name))}</p>"),
     ]
@@ -97,6 +97,16 @@ def _calibration(calibration: Any) -> str:
 
 
 def _operations(conversion: Conversion) -> str:
-    rows = "".join(f"<tr><td>{escape(row.op)}<td class=number>{row.count}{_MAPPED[row.mapped]}<td>{escape(row.reason)}"
+    rows = "".join(f"<tr><td>{escape(row.op)}<td class=number>{row.count}<td>{escape(row.layer)}"
+                   f"<td>{escape(row.shapes)}{_MAPPED[row.mapped]}<td>{escape(row.reason)}<td>{escape(row.remedy)}"
                    for row in conversion.converted.operations)
-    return f"<table><tr><th>operation<th>count<th>mapped<th>why{rows}</table>"
+    return ("<table><tr><th>operation<th>count<th>layer<th>shapes<th>mapped<th>why<th>what would help"
+            f"{rows}</table>")
+
+
+def _ladder(steps: list[dict[str, Any]]) -> str:
+    """The forms that were offered to the Edge TPU, in order."""
+    rows = "".join(f"<tr><td>{escape(step['rung'])}{_verdict(step['holds'])}<td class=number>"
+                   f"{_number(step['float_max_abs'])}<td class=number>{(step['lint'] or {}).get('operations', '')}"
+                   f"<td>{escape(step['reason'])}" for step in steps)
+    return f"<table><tr><th>form<th>taken whole<th>float difference<th>operations<th>why not{rows}</table>"

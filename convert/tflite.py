@@ -16,8 +16,8 @@ _MEAN_TILES = 32  # training tiles that give the mean activations; more changed 
 _MIN_BYTES_PER_WEIGHT = 0.9  # int8 is one byte a weight; batch normalisations are folded away
 
 
-def freeze(model: Any) -> Any:
-    """A concrete TensorFlow function [1, size, size, 3] -> (probs, embedding) with the weights as constants.
+def freeze(model: Any, names: Sequence[str] = OUTPUTS) -> Any:
+    """A concrete TensorFlow function [1, size, size, 3] -> outputs in the order of `names`, weights as constants.
 
     `from_concrete_functions` on a live Keras 3 model writes a file without its weights and says nothing, so the
     weights are made constants first.
@@ -27,18 +27,19 @@ def freeze(model: Any) -> Any:
 
     def network(image: Any) -> tuple[Any, ...]:
         outputs = model(image, training=False)
-        return tuple(outputs[name] for name in OUTPUTS)
+        return tuple(outputs[name] for name in names)
 
     shape = (1, *model.inputs[0].shape[1:])
     concrete = tf.function(network, autograph=False).get_concrete_function(tf.TensorSpec(shape, tf.float32, name=INPUT))
     return convert_variables_to_constants_v2(concrete)
 
 
-def quantise(model: Any, tiles: Sequence[NDArray[np.float32]], low: float, high: float) -> bytes:
+def quantise(model: Any, tiles: Sequence[NDArray[np.float32]], low: float, high: float,
+             names: Sequence[str] = OUTPUTS) -> bytes:
     """Full-integer TFLite, uint8 in and out, static batch 1, one scale per dense layer.
 
     Args:
-        model: {"probs", "embedding"} Keras model.
+        model: Keras model with the outputs `names`.
         tiles: float32 [1, size, size, 3] each, from training rows; activation ranges come from them.
         low, high: what pixel values 0 and 255 become, the range of the input.
 
@@ -47,7 +48,7 @@ def quantise(model: Any, tiles: Sequence[NDArray[np.float32]], low: float, high:
     """
     import tensorflow as tf
 
-    function = freeze(model)
+    function = freeze(model, names)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: _calibrate(tiles, low, high)
@@ -61,20 +62,38 @@ def quantise(model: Any, tiles: Sequence[NDArray[np.float32]], low: float, high:
     except Exception as error:  # the converter raises many kinds, with pages of text
         raise DataError(f"the network cannot be expressed in 8-bit integers: {_first_line(error)}") from error
     _check_size(content, model)
-    return _finish(content, real, tiles)
-
-
-def _finish(content: bytes, real: bytes, tiles: Sequence[NDArray[np.float32]]) -> bytes:
-    """Correct the biases, and call the input `image` and the outputs `probs` and `embedding`."""
-    import flatbuffers  # type: ignore[import-untyped]
     from tensorflow.lite.python import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromPackedBuf(content)
-    correct_biases(model, schema.ModelT.InitFromPackedBuf(real), tiles[:: max(1, len(tiles) // _MEAN_TILES)], real)
+    integer = schema.ModelT.InitFromPackedBuf(content)
+    correct_biases(integer, schema.ModelT.InitFromPackedBuf(real), tiles[:: max(1, len(tiles) // _MEAN_TILES)], real)
+    return _named(integer, (INPUT, *names))
+
+
+def to_float(model: Any, input: str) -> bytes:
+    """Float32 TFLite of a network whose one input is called `input`: for parts that a board's CPU runs.
+
+    Raises:
+        DataError: when the converter cannot express a layer.
+    """
+    import tensorflow as tf
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    try:
+        content = tf.lite.TFLiteConverter.from_concrete_functions([freeze(model)]).convert()
+    except Exception as error:  # as above
+        raise DataError(f"the network's head cannot be expressed in TensorFlow Lite: {_first_line(error)}") from error
+    _check_size(content, model)
+    return _named(schema.ModelT.InitFromPackedBuf(content), (input, *OUTPUTS))
+
+
+def _named(model: Any, names: Sequence[str]) -> bytes:
+    """Give the input and the outputs of a `ModelT` their names and pack it."""
+    import flatbuffers  # type: ignore[import-untyped]
+
     graph = model.subgraphs[0]
-    for index, name in zip([*graph.inputs, *graph.outputs], (INPUT, *OUTPUTS), strict=True):
+    for index, name in zip([*graph.inputs, *graph.outputs], names, strict=True):
         graph.tensors[index].name = name.encode()
-    builder = flatbuffers.Builder(len(content))
+    builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 

@@ -17,28 +17,48 @@ XNNPACK, BUILTIN = "xnnpack", "builtin"
 _THREADS = 2
 
 
-def kernels(content: bytes) -> dict[str, Run]:
-    """The default kernels (XNNPACK) and the built-in ones that older runtimes and unusual processors fall back to."""
-    return {name: partial(_run, content, name) for name in (XNNPACK, BUILTIN)}
+def kernels(content: bytes, head: bytes | None = None) -> dict[str, Run]:
+    """The default kernels (XNNPACK) and the built-in ones that older runtimes and unusual processors fall back to.
+
+    Args:
+        head: the second network of a split model, which takes the first one's only output.
+    """
+    return {name: partial(_run, content, head, name) for name in (XNNPACK, BUILTIN)}
 
 
 def specs(content: bytes) -> dict[str, TensorSpec]:
     """Name -> shape, type and quantisation of the model's input and outputs."""
-    interpreter = _interpreter(content, XNNPACK)
-    return {d["name"]: _spec(d) for d in (*interpreter.get_input_details(), *interpreter.get_output_details())}
+    network = _Network(content, XNNPACK)
+    return {spec.name: spec for spec, _ in (network.image, *network.outputs)}
 
 
-def _run(content: bytes, kernel_set: str, tensors: Sequence[NDArray[np.float32]]) -> Outputs:
-    interpreter = _interpreter(content, kernel_set)
-    image = interpreter.get_input_details()[0]
-    places = {d["name"]: d for d in interpreter.get_output_details()}
-    wanted = _spec(image)
+class _Network:
+    """A loaded model: float32 in, flat float32 out, by name."""
+
+    def __init__(self, content: bytes, kernel_set: str) -> None:
+        self._interpreter = _interpreter(content, kernel_set)
+        details = self._interpreter.get_output_details()
+        self.image = _place(self._interpreter.get_input_details()[0])
+        self.outputs = [_place(detail) for detail in details]
+
+    def __call__(self, tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        spec, place = self.image
+        self._interpreter.set_tensor(place, to_stored(tensor, spec))
+        self._interpreter.invoke()
+        return {spec.name: to_real(self._interpreter.get_tensor(place), spec) for spec, place in self.outputs}
+
+
+def _run(content: bytes, head: bytes | None, kernel_set: str, tensors: Sequence[NDArray[np.float32]]) -> Outputs:
+    first = _Network(content, kernel_set)
+    second = None if head is None else _Network(head, kernel_set)
     rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in OUTPUTS}
     for tensor in tensors:
-        interpreter.set_tensor(image["index"], to_stored(tensor, wanted))
-        interpreter.invoke()
+        answer = first(tensor)
+        if second is not None:
+            (features,) = answer.values()
+            answer = second(features)
         for name, values in rows.items():
-            values.append(to_real(interpreter.get_tensor(places[name]["index"]), _spec(places[name])))
+            values.append(answer[name])
     return Outputs(*(np.stack(rows[name]) for name in OUTPUTS))
 
 
@@ -51,7 +71,9 @@ def _interpreter(content: bytes, kernel_set: str) -> Any:
     return interpreter
 
 
-def _spec(detail: dict[str, Any]) -> TensorSpec:
+def _place(detail: dict[str, Any]) -> tuple[TensorSpec, int]:
+    """What a tensor is, and its number in the interpreter."""
     scale, zero = detail["quantization"]
-    return TensorSpec(name=detail["name"], shape=tuple(int(n) for n in detail["shape"]),
+    spec = TensorSpec(name=detail["name"], shape=tuple(int(n) for n in detail["shape"]),
                       dtype=np.dtype(detail["dtype"]).name, scale=float(scale), zero_point=int(zero))
+    return spec, int(detail["index"])

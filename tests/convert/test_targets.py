@@ -49,12 +49,13 @@ def test_the_fixture_is_hard_enough_to_show_damage(conversion, trained_run):
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_json_document_has_the_keys_of_the_contract(conversion, target):
     document = json.loads(json.dumps(conversion(target).to_json(), allow_nan=False))
-    assert list(document) == ["bundle", "target", "bytes", "compiled", "ops", "agreement", "accuracy", "gates",
-                              "warnings"]
+    assert list(document) == ["bundle", "target", "bytes", "compiled", "compiler", "ops", "agreement", "accuracy",
+                              "gates", "warnings", *(["ladder"] if target == "coral" else [])]
     assert document["compiled"] is False
     assert set(document["agreement"]) == {"n", "top1", "max_abs"}
     assert set(document["accuracy"]) == {"float", "converted", "delta_ci95"}
-    assert all(set(row) == {"op", "count", "mapped", "reason"} for row in document["ops"])
+    assert all(set(row) == {"op", "count", "mapped", "reason", "remedy", "layer", "version",
+                                "shapes"} for row in document["ops"])
 
 
 @pytest.mark.parametrize("target", INT8)
@@ -84,11 +85,11 @@ def test_coral_uses_only_operations_of_the_table_and_claims_no_mapping(conversio
     assert names.isdisjoint({"BATCH_MATMUL", "SUM", "TRANSPOSE"})
     assert {row.mapped for row in done.converted.operations} == {"unknown"}
     assert tuple(map(int, min_runtime_version(done.bundle.model).split("."))) <= (2, 5, 0)
-    assert any("edgetpu_compiler" in line for line in done.warnings)
+    assert any("--finish" in line for line in done.warnings)
 
 
 def test_the_lint_refuses_keras_own_attention(conversion):
-    refused = {row.op for row in linting.lint(conversion("cpu").bundle.model) if row.mapped is False}
+    refused = {row.op for row in linting.lint(conversion("cpu").bundle.model).refused}
     assert {"BATCH_MATMUL", "SOFTMAX", "FULLY_CONNECTED"} <= refused
 
 
@@ -102,12 +103,12 @@ def test_a_float_or_dynamic_tensor_is_not_for_an_edge_tpu(conversion, monkeypatc
 
 
 def test_table_attention_equals_keras_attention_in_float(trained_run):
-    from alledge.convert.edge_attention import with_table_attention
+    from alledge.convert.edge_attention import TableAttention, with_attention
 
     with quiet():
         trained = open_trained(trained_run)
         expected = predict(trained, trained.held_out).probs[::13]
-        model = with_table_attention(trained.model)
+        model = with_attention(trained.model, TableAttention)
         tiles = tensors(trained.held_out.pixels[::13], trained.record.preprocessing)
         received = np.concatenate([np.asarray(model(tile)["probs"]) for tile in tiles])
     assert not any(type(layer).__name__ == "MultiHeadAttention" for layer in model.layers)

@@ -44,7 +44,7 @@ def test_efficientnet_scaled_outside_gives_the_map_of_keras_own_scaling():
     keras.utils.set_random_seed(0)
     inside = keras.applications.EfficientNetB0(weights=None, include_top=False, input_shape=(32, 32, 3))
     normalise = next(layer for layer in inside.layers if isinstance(layer, keras.layers.Normalization))
-    normalise.set_weights([IMAGENET_MEAN, IMAGENET_DEVIATION ** 2, np.array(1)])
+    normalise.set_weights([IMAGENET_MEAN, IMAGENET_DEVIATION ** 2, 1])
     normalise.finalize_state()
     expected = inside.predict_on_batch(PIXELS.astype("f4"))
     outside = BACKBONES["efficientnetb7"].adapt(inside)

@@ -1,0 +1,86 @@
+"""Finish a bundle that was converted where there was no Edge TPU compiler: `alledge convert --finish`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from alledge.bundle import Bundle, write_bundle
+from alledge.errors import BackendMissing, GateNotMet, UsageError
+from alledge.manifest import Manifest
+
+from .coral import COMPILED, LOG, NOT_COMPILED, foreign, operation_table
+from .edgetpu_compiler import Compilation, Compiler, compile_model, find_compiler, where_it_runs
+from .lint import lint
+from .options import Options
+
+
+def finish(path: Path, out: Path | None, options: Options) -> Bundle:
+    """Compile a bundle's model and write the bundle again, in place or to `out`.
+
+    The rest of the bundle (goldens, calibration, figures) stays: it was measured on the same integers.
+
+    Raises:
+        UsageError: for a bundle that is not an uncompiled one for the Edge TPU, or a signed one without a key.
+        BundleRefused: when it is damaged.
+        BackendMissing: when there is no compiler here, or it is too old.
+        GateNotMet: when the compiler does not map the model whole, and operations on the CPU are not allowed.
+    """
+    bundle = Bundle.open(path)
+    _check_wanted(bundle, options)
+    compiler = find_compiler(options.compiler)
+    if compiler is None:
+        raise BackendMissing(f"no edgetpu_compiler on PATH: {where_it_runs()}; name one with --compiler PATH, or use "
+                             "the container of docs/coral.md")
+    done = compile_model(compiler, bundle.model)
+    _demand(path, done, options.allow_cpu_fallback)
+    members = {COMPILED if m.name == bundle.manifest.model else m.name: bundle.read(m.name)
+               for m in bundle.manifest.members}
+    members |= {COMPILED: done.content, LOG: done.log.encode()}
+    manifest = _manifest(bundle, compiler, done, options)
+    return write_bundle(out or path, manifest, members, options.issue.key)
+
+
+def _check_wanted(bundle: Bundle, options: Options) -> None:
+    manifest = bundle.manifest
+    if manifest.target != "coral" or manifest.compiled:
+        state = "is compiled already" if manifest.compiled else f"is for {manifest.target}"
+        raise UsageError(f"--finish {bundle.path}: expected a bundle for coral that is not compiled, this one {state}")
+    if manifest.signature is not None and options.issue.key is None:
+        raise UsageError(f"--finish {bundle.path}: it is signed, and compiling changes it: sign it again with --sign")
+
+
+def _demand(path: Path, done: Compilation, allow_cpu_fallback: bool) -> None:
+    if done.failure:
+        raise GateNotMet(f"{path}: {done.failure}; the bundle is unchanged. Convert the run again where the compiler "
+                         "is: `alledge convert RUN --target coral` tries other forms of the network")
+    if not done.whole and not allow_cpu_fallback and done.report is not None:
+        raise GateNotMet(f"{path}: the compiler made {done.report.subgraphs} subgraphs and left {done.report.on_cpu} "
+                         "operations on the CPU; the bundle is unchanged. Convert the run again where the compiler is, "
+                         "which tries other forms of the network, or accept this with --allow-cpu-fallback")
+
+
+def _manifest(bundle: Bundle, compiler: Compiler, done: Compilation, options: Options) -> Manifest:
+    assert done.report is not None  # demanded before
+    manifest = bundle.manifest
+    rows = operation_table(lint(bundle.model).rows, bundle.head, done.report)
+    warnings = [line for line in manifest.metrics["warnings"] if line != NOT_COMPILED]
+    left = done.report.on_cpu
+    if left:
+        warnings.append(f"not taken whole, and accepted with --allow-cpu-fallback: {left} operations on the CPU")
+    metrics: dict[str, Any] = {**manifest.metrics, "warnings": [*warnings, *foreign(compiler)],
+                               "operations": [asdict(row) for row in rows],
+                               "compiler": done.report.to_json()}
+    return manifest.model_copy(update={
+        "model": COMPILED, "compiled": True, "compiler": compiler.version, "metrics": metrics,
+        "release": options.issue.release if options.issue.release is not None else manifest.release,
+        "expires": options.issue.expires or manifest.expires})
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """The document of `alledge convert --finish --json`."""
+    metrics = bundle.manifest.metrics
+    return {"bundle": str(bundle.path), "target": bundle.manifest.target, "bytes": bundle.size,
+            "compiled": bool(bundle.manifest.compiled), "compiler": bundle.manifest.compiler,
+            "ops": metrics["operations"], "gates": metrics["gates"], "warnings": metrics["warnings"]}
+
+
