@@ -20,6 +20,7 @@ COMMANDS = {
     "segment": ("alledge.commands:segment", "Find the nuclei in images: mask, overlay, coverage."),
     "data": ("alledge.train.cli:data", "Look at a data set before trusting it."),
     "train": ("alledge.train.cli:train", "Train a network on smear images and leave a run folder."),
+    "explain": ("alledge.train.cli:explain", "Show where a network looked and what spoke for its verdict."),
     "evaluate": ("alledge.evaluate:evaluate", "Score a run or a bundle on labelled images."),
     "convert": ("alledge.convert.cli:convert", "Turn a run into a bundle that a board can run."),
     "keys": ("alledge.keys:keys", "Make and show the keys that sign bundles."),

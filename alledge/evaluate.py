@@ -20,7 +20,7 @@ from alledge.perturb import PERTURBATIONS
 from alledge.predictions import write_predictions
 from alledge.quiet import quiet
 from alledge.robustness import STEPS, sweep
-from alledge.runfolder import is_run
+from alledge.runfolder import REPORT, is_run
 
 
 def evaluate(
@@ -73,6 +73,8 @@ def report_on(model: Path, dataset: Dataset, subset: str, engine: str | None = N
         if predictions:
             write_predictions(predictions, items, *clean)
         levels = {} if sweeping is None else {"robustness": _sweep(judge, items, clean, sweeping)}
+    if sweeping is not None and is_run(model):
+        _renew_report(model, items, levels["robustness"], sweeping)
     scores = score(clean[0], truth, clean[1], [item.group for item in items])
     baseline = _baseline(dataset, items) if subset in ("val", "test") else None  # it must not see what it is tested on
     return {**scores.to_json(), "model": judge.identity, "baseline_histogram_accuracy": baseline, **levels}
@@ -88,6 +90,13 @@ def _sweep(judge: Judge, items: Sequence[Item], clean: Any, progress: Progress) 
     progress.say(f"robustness: {STEPS} levels of {len(items)} images")
     with progress.bar("robustness", STEPS) as step:
         return [level.to_json() for level in sweep(judge, items, clean, step)]
+
+
+def _renew_report(run: Path, items: Sequence[Item], levels: list[dict[str, Any]], progress: Progress) -> None:
+    if stage("train.report").renew_report(run, items, levels):
+        progress.say(f"added to {run / REPORT}")
+    else:
+        progress.say(f"{run / REPORT} is about other images and was left as it is")
 
 
 def _baseline(dataset: Dataset, items: Sequence[Item]) -> float | None:

@@ -36,10 +36,10 @@ def read_predictions(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]
             np.array([r["answered"] == "1" for r in rows]))
 
 
-def read_md5s(path: Path) -> list[str]:
-    """Which image each row is about, in file order."""
+def read_column(path: Path, name: str) -> list[str]:
+    """One column as text (`file`, `md5`), in file order."""
     with path.open(newline="", encoding="utf-8") as file:
-        return [row["md5"] for row in csv.DictReader(file)]
+        return [row[name] for row in csv.DictReader(file)]
 
 
 def _write(path: Path, items: Sequence[Item], probabilities: NDArray[np.float64], sure: NDArray[np.bool_]) -> None:

@@ -19,6 +19,7 @@ CALIBRATION_TILES = "calibration_tiles.npz"
 HELD_OUT_TILES = "held_out_tiles.npz"
 REPORT = "report.html"
 MODEL_CARD = "model_card.md"
+ROBUSTNESS = "robustness.json"
 RUN_FORMAT = 1
 
 

@@ -58,6 +58,28 @@ def train(
     _tell(summary, out, json)
 
 
+def explain(
+    model: Annotated[Path, typer.Argument(help="A run folder.")],
+    image: Annotated[Path, typer.Argument(help="The image to explain.")],
+    out: Annotated[Path, typer.Option(metavar="PNG", help="Picture to write.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show what a network went by: its attention and a Grad-CAM over the image. RESEARCH USE ONLY.
+
+    Example: alledge explain RUN smear.png --out why.png
+    """
+    with quiet():
+        from .explaining import explain_image
+
+        found = explain_image(model, image, out)
+    if json:
+        emit(found)
+        return
+    shares = ", ".join(f"{name.replace('_', '-')} {heat['inside_nuclei']:.0%}" for name, heat in found["maps"].items())
+    typer.echo(f"{found['verdict']} (most likely {found['most_likely']}, {found['confidence']:.0%}); share inside the "
+               f"nuclei: {shares} (they cover {found['coverage']:.0%}); {out}")
+
+
 @data.callback()
 def _data() -> None:
     """Keeps `audit` a sub-command while it is the only one."""

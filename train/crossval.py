@@ -14,7 +14,7 @@ from alledge.errors import DataError
 from alledge.files import write_bytes
 from alledge.metrics import score
 from alledge.output import Progress
-from alledge.predictions import PREDICTIONS, read_md5s, read_predictions
+from alledge.predictions import PREDICTIONS, read_column, read_predictions
 from alledge.runfolder import is_run, read_record
 
 from .fit import train
@@ -71,7 +71,7 @@ def _pool(out: Path, folds: str, cut: int, done: list[Fold], options: Options,
           group_of: Mapping[str, str]) -> dict[str, Any]:
     parts = [read_predictions(out / fold.run / PREDICTIONS) for fold in done]
     probabilities, truth, sure = (np.concatenate(column) for column in zip(*parts, strict=True))
-    groups = [group_of[md5] for fold in done for md5 in read_md5s(out / fold.run / PREDICTIONS)]
+    groups = [group_of[md5] for fold in done for md5 in read_column(out / fold.run / PREDICTIONS, "md5")]
     sizes = [fold.n for fold in done]
     summary = {
         "folds": folds,

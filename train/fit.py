@@ -36,6 +36,7 @@ from .backbones import preprocessing_for
 from .baseline import histogram_accuracy
 from .batches import predict, read_tiles
 from .card import write_card
+from .findings import composition
 from .learn import forget, learn
 from .options import Options
 from .report import write_report
@@ -74,7 +75,7 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress) -> 
         history=history,
     )
     _write_run(out, model, tiles, record)
-    write_report(out, record, tiles["test"], probabilities)
+    write_report(out, record, tiles["test"])
     write_card(out, record)
     write_record(out, record)
     forget(out)
@@ -119,6 +120,7 @@ def _provenance(dataset: Dataset, items: dict[str, tuple[Item, ...]], seconds: f
         "alledge": __version__,
         "split_sha256": dataset.split_sha256,
         "images": {name: len(rows) for name, rows in items.items()},
+        "composition": composition(items),
         "fit_seconds": round(seconds, 1),
         "keras": keras.__version__,
         "keras_backend": keras.backend.backend(),

@@ -118,6 +118,38 @@ def test_evaluate_gives_the_run_its_own_figures_back(trained, alledge, smears, t
     assert (tmp_path / "p.csv").read_text() == (run / "predictions.csv").read_text()
 
 
+def test_a_robustness_sweep_lands_in_the_run_and_its_report(trained, alledge, smears, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained[0], run)
+    assert "--robustness" in (run / "report.html").read_text()
+    done = alledge("evaluate", run, "--data", smears, "--robustness", "--json")
+    levels = json.loads(done.stdout)["robustness"]
+    assert levels == json.loads((run / "robustness.json").read_text())
+    assert levels[0]["perturbation"] == "none"
+    assert levels[0]["accuracy"] == json.loads(done.stdout)["accuracy"]
+    assert "report.html" in done.stderr
+    page = (run / "report.html").read_text()
+    assert "--robustness" not in page
+    done = alledge("evaluate", run, "--data", smears, "--subset", "val", "--robustness")
+    assert "other images" in done.stderr
+    assert (run / "report.html").read_text() == page
+
+
+def test_explain_leaves_a_picture_and_says_how_much_of_it_is_nuclei(trained, alledge, smears, tmp_path):
+    run, image, out = trained[0], smears / "pro_b" / "pro_b_0001.png", tmp_path / "why.png"
+    found = json.loads(alledge("explain", run, image, "--out", out, "--json").stdout)
+    with Image.open(out) as picture:
+        assert picture.size[0] > 1000
+    assert found["run_id"] == read_record(run).run_id
+    assert set(found["maps"]) == {"attention", "grad_cam"}
+    assert all(0 <= heat["inside_nuclei"] <= 1 for heat in found["maps"].values())
+    assert sum(found["probabilities"].values()) == pytest.approx(1)
+    assert found["notice"] == "RESEARCH USE ONLY"
+    one_sentence(alledge("explain", image, image, "--out", out), 2, "a bundle holds a converted network")
+    one_sentence(alledge("explain", tmp_path, image, "--out", out), 2, "expected a run folder")
+    one_sentence(alledge("explain", run, image, "--out", tmp_path / "why.jpg"), 2, ".png")
+
+
 def test_cross_validation_pools_every_fold_and_resumes(alledge, smears, tmp_path):
     command = ("train", "--data", smears, "--folds", "group", "--backbone", "tiny", "--weights", "none", "--epochs", 1,
                "--out", tmp_path / "cv", "--json")

@@ -1,0 +1,137 @@
+"""Where a network looked, and what spoke for its verdict: attention received and Grad-CAM, as maps of its own grid.
+
+Both are maps of the places the network tells apart (7 x 7 for MobileNetV2 at 224 px), no finer. They show where, not
+why; `benchmarks/faithfulness.py` measures how far they can be trusted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from alledge.errors import DataError
+from alledge.preprocess import Preprocessing, scale
+from alledge.segmentation import Mask
+
+ATTENTION, GRAD_CAM = "attention", "grad_cam"
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What a network made of one tile.
+
+    Attributes:
+        probabilities: uncalibrated, float32 [4].
+        embedding: float32 [d].
+        heat: name -> float64 [h, w], not negative, sum 1 (or all 0 where nothing spoke for the class).
+    """
+
+    probabilities: Array
+    embedding: Array
+    heat: dict[str, Array]
+
+
+class Explainer:
+    """A trained network, opened for looking inside. Heads without attention have a Grad-CAM only.
+
+    Raises:
+        DataError: when the network has no feature map that a Grad-CAM could be drawn on.
+    """
+
+    def __init__(self, model: keras.Model, preprocessing: Preprocessing) -> None:
+        self._preprocessing = preprocessing
+        self._attention = next((layer for layer in model.layers if isinstance(layer, keras.layers.MultiHeadAttention)),
+                               None)
+        features = _last_feature_map(model)
+        last = model.get_layer("probs")
+        asked = {} if self._attention is None else {"tokens": self._attention.input}
+        self._body = keras.Model(model.inputs, {**model.output, **asked, "features": features})
+        self._head = keras.Model(features, last.input)
+        self._kernel = last.kernel
+
+    def maps(self, tile: NDArray[np.uint8]) -> Maps:
+        """Explain uint8 [S, S, 3] RGB, prepared as for the network; the Grad-CAM is of its most likely class."""
+        image = ops.convert_to_tensor(scale(tile[None], self._preprocessing))
+        seen = self._body({self._body.inputs[0].name: image}, training=False)
+        probabilities = _plain(seen["probs"])[0]
+        places = seen["features"].shape[1:3]
+        heat = {} if self._attention is None else {ATTENTION: self._received(seen["tokens"]).reshape(places)}
+        heat[GRAD_CAM] = self._grad_cam(seen["features"], int(probabilities.argmax()))
+        return Maps(probabilities, _plain(seen["embedding"])[0], {name: _normalised(m) for name, m in heat.items()})
+
+    def _received(self, tokens: Any) -> Array:
+        """[h * w] attention each place receives, averaged over heads and over the places that give it.
+
+        With one attention layer and a residual connection, attention rollout (Abnar and Zuidema, ACL 2020) is this map
+        plus a constant: every place also keeps itself.
+        """
+        assert self._attention is not None
+        query, value = tokens if isinstance(tokens, (list, tuple)) else (tokens, tokens)
+        _, weights = self._attention(query, value, return_attention_scores=True)  # [1, heads, queries, keys]
+        return _plain(weights)[0].mean((0, 1))
+
+    def _grad_cam(self, features: Any, chosen: int) -> Array:
+        """[h, w] Grad-CAM (Selvaraju et al., ICCV 2017) of a class on the last feature map.
+
+        The gradient is that of the class's logit: the probability of a sure network has none left.
+        """
+        def logit(at: Any) -> Any:
+            return ops.matmul(ops.cast(self._head(at, training=False), "float32"), self._kernel)[0, chosen]
+
+        gradient = _gradient(logit, features)
+        weights = gradient[0].mean((0, 1))
+        return np.maximum(_plain(features)[0] @ weights, 0.0)
+
+
+def share_inside(heat: Array, mask: Mask) -> float:
+    """Share of a map's heat that lies in the nuclei, 0-1; each place's heat is spread evenly over its own square."""
+    height, width = heat.shape
+    nuclei = cv2.resize(mask.pixels.astype(np.float32) / 255, (width, height), interpolation=cv2.INTER_AREA)
+    total = float(heat.sum())
+    return float((heat * nuclei).sum() / total) if total else 0.0
+
+
+def _last_feature_map(model: keras.Model) -> Any:
+    """Output tensor [n, h, w, c] of the last layer that still has places."""
+    for layer in reversed(model.layers):
+        shape = tuple(getattr(layer.output, "shape", ()))
+        if len(shape) == 4 and max(shape[1:3]) > 1 and not isinstance(layer, keras.layers.InputLayer):
+            return layer.output
+    raise DataError(f"{model.name}: expected a network with a feature map to draw heat on, found none")
+
+
+def _gradient(of: Callable[[Any], Any], at: Any) -> Array:
+    """Gradient of a scalar function of a tensor, under whichever Keras backend is in use."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(at)
+            value = of(at)
+        return _plain(tape.gradient(value, at))
+    if backend == "jax":
+        import jax
+
+        return _plain(jax.grad(of)(at))
+    if backend == "torch":
+        at = at.detach().requires_grad_()
+        of(at).backward()
+        return _plain(at.grad)
+    raise DataError(f"Grad-CAM needs Keras on tensorflow, jax or torch, found {backend}; set KERAS_BACKEND")
+
+
+def _plain(tensor: Any) -> Array:
+    return np.asarray(ops.convert_to_numpy(tensor), np.float32)
+
+
+def _normalised(heat: Array) -> Array:
+    heat = heat.astype(np.float64)
+    return heat / heat.sum() if heat.sum() > 0 else np.zeros_like(heat)

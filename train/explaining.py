@@ -1,0 +1,58 @@
+"""`alledge explain`: one image, one run, one picture of what the network went by."""
+
+from pathlib import Path
+from typing import Any
+
+from alledge.calibration import answered, apply_temperature
+from alledge.errors import UsageError
+from alledge.files import write_bytes
+from alledge.images import read_image
+from alledge.labels import INCONCLUSIVE, LABELS, TITLES
+from alledge.preprocess import prepare_field
+from alledge.runfolder import is_run, read_record
+from alledge.verdict import RESEARCH_USE_ONLY
+
+from .explain import Explainer, share_inside
+from .explain_figure import explanation_png
+from .predict import load_model
+
+
+def explain_image(run: Path, image: Path, out: Path) -> dict[str, Any]:
+    """Write the picture and return what `explain --json` prints (see docs/commands.md).
+
+    Raises:
+        UsageError: when `run` is no run folder, or `out` is no PNG.
+        DataError: when the run is damaged.
+        ImageError: when the image is not usable.
+    """
+    if run.is_file():
+        raise UsageError(f"{run}: expected a run folder, found a file; a bundle holds a converted network without "
+                         "gradients, so explain the run that it was made from")
+    if not is_run(run):
+        read_record(run)  # says what is missing
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"--out {out}: expected a file name that ends in .png")
+    record = read_record(run)
+    prepared = prepare_field(read_image(image), record.preprocessing)
+    found = Explainer(load_model(run), record.preprocessing).maps(prepared.tile)
+    calibrated = apply_temperature(found.probabilities[None], record.calibration.temperature)
+    sure = bool(answered(calibrated, found.embedding[None], record.calibration)[0])
+    likely, confidence = LABELS[int(calibrated.argmax())], float(calibrated.max())
+    inside = {name: share_inside(heat, prepared.mask) for name, heat in found.heat.items()}
+    title = f"{TITLES[likely]}, {confidence:.0%}" if sure else f"Inconclusive (most likely {TITLES[likely]})"
+    shares = "   ".join(f"{TITLES[label]} {p:.0%}" for label, p in zip(LABELS, calibrated[0], strict=True))
+    write_bytes(out, explanation_png(title, f"{shares}     image {image.name}, run {record.run_id}", prepared.tile,
+                                     prepared.mask, found.heat, inside))
+    return {
+        "image": str(image),
+        "out": str(out),
+        "run_id": record.run_id,
+        "verdict": likely if sure else INCONCLUSIVE,
+        "most_likely": likely,
+        "confidence": confidence,
+        "probabilities": dict(zip(LABELS, calibrated[0].tolist(), strict=True)),
+        "coverage": prepared.mask.coverage,
+        "maps": {name: {"grid": list(heat.shape), "inside_nuclei": inside[name]} for name, heat in found.heat.items()},
+        "warnings": list(prepared.mask.warnings),
+        "notice": RESEARCH_USE_ONLY,
+    }
