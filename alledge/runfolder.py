@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from alledge.calibration import Calibration
 from alledge.errors import DataError, UsageError
 from alledge.files import write_bytes
+from alledge.palette import Palette
 from alledge.preprocess import Preprocessing
 
 MODEL = "model.keras"
@@ -34,6 +35,7 @@ class TrainingRecord(BaseModel):
         provenance: split hash, counts, versions, seed, machine.
         metrics: scores on the test rows, as `alledge evaluate` prints them.
         history: metric -> one value per epoch.
+        palette: colours of the training rows, for a conversion without their images; None in older runs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +49,7 @@ class TrainingRecord(BaseModel):
     provenance: dict[str, Any]
     metrics: dict[str, Any]
     history: dict[str, list[float]]
+    palette: Palette | None = None
 
 
 class Tiles(BaseModel):

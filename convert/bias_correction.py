@@ -40,14 +40,20 @@ def correct_biases(integer: Any, real: Any, tiles: Sequence[Real], content: byte
 
     A graph that differs between the two is left alone: 0 layers.
     """
-    pairs = list(zip(_layers(integer), _layers(real), strict=False))
-    if len(_layers(integer)) != len(_layers(real)) or any(not _alike(integer, a, real, b) for a, b in pairs):
-        return 0
+    pairs = weighted_pairs(integer, real)
     means = _mean_inputs(content, [b.image for _, b in pairs], tiles)
     for (layer, twin), mean in zip(pairs, means, strict=True):
         error = _filter(integer, layer) - _filter(real, twin)
         _shift_bias(integer, layer, (error * mean).sum(_SUMMED[layer.op]))
     return len(pairs)
+
+
+def weighted_pairs(integer: Any, real: Any) -> list[tuple[_Layer, _Layer]]:
+    """The weighted operations of two models (TFLite `ModelT`) in order, each with its twin; [] when they differ."""
+    pairs = list(zip(_layers(integer), _layers(real), strict=False))
+    if len(_layers(integer)) != len(_layers(real)) or any(not _alike(integer, a, real, b) for a, b in pairs):
+        return []
+    return pairs
 
 
 def _layers(model: Any) -> list[_Layer]:

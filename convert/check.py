@@ -1,7 +1,7 @@
 """The parity gate: is the converted network still the network that was trained?"""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from math import floor, sqrt
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alledge.errors import GateNotMet
+from alledge.labels import LABELS
 from alledge.metrics import Z95, wilson
 
 from .trained import Outputs
@@ -21,54 +22,73 @@ _DEMANDED = ("agreement", "accuracy_drop", "goldens")
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """Share of n tiles called rightly, before and after conversion, with 95 % Wilson intervals.
+
+    Attributes:
+        delta: after minus before, with its paired 95 % interval.
+        lost: tiles right before and wrong now, less those gained.
+    """
+
+    n: int
+    before: float
+    before_ci95: tuple[float, float]
+    after: float
+    after_ci95: tuple[float, float]
+    delta: float
+    delta_ci95: tuple[float, float]
+    lost: int
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Float against converted on the same n tiles, paired.
 
     Attributes:
-        agreement: share of tiles on which both name the same class.
-        max_abs: largest difference of one probability.
-        float_accuracy, converted_accuracy: shares, with their 95 % Wilson intervals.
-        delta: converted minus float accuracy, with its paired 95 % interval.
-        disagreed, lost: tiles called differently; tiles right before and wrong now, less those gained.
+        agreement: share of tiles on which both name the same class, with its 95 % Wilson interval.
+        max_abs, mean_abs: largest and mean difference of one probability.
+        disagreed: tiles called differently.
+        accuracy: None where the true classes are not known.
+        recall: class -> the same for the tiles of that class; empty where they are not known.
     """
 
     n: int
     agreement: float
     agreement_ci95: tuple[float, float]
     max_abs: float
-    float_accuracy: float
-    float_ci95: tuple[float, float]
-    converted_accuracy: float
-    converted_ci95: tuple[float, float]
-    delta: float
-    delta_ci95: tuple[float, float]
+    mean_abs: float
     disagreed: int
-    lost: int
+    accuracy: Accuracy | None = None
+    recall: Mapping[str, Accuracy] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain types only."""
         return asdict(self)
 
 
-def compare(before: Outputs, after: Outputs, truth: NDArray[np.int64]) -> Comparison:
-    """Compare two networks' outputs on the same tiles, in the same order."""
-    n, old, new = len(truth), before.probs.argmax(1), after.probs.argmax(1)
-    same, was_right, is_right = old == new, old == truth, new == truth
+def compare(before: Outputs, after: Outputs, truth: NDArray[np.int64] | None) -> Comparison:
+    """Compare two networks' outputs on the same tiles, in the same order. truth: None where nobody knows it."""
+    old, new = before.probs.argmax(1), after.probs.argmax(1)
+    n, same = len(old), int((old == new).sum())
+    change = np.abs(before.probs - after.probs)
+    seen = Comparison(n, same / n, wilson(same, n), float(change.max()), float(change.mean()), n - same)
+    if truth is None:
+        return seen
+    recall = {label: _accuracy(old[truth == c] == c, new[truth == c] == c) for c, label in enumerate(LABELS)
+              if (truth == c).any()}
+    return replace(seen, accuracy=_accuracy(old == truth, new == truth), recall=recall)
+
+
+def _accuracy(was_right: NDArray[np.bool_], is_right: NDArray[np.bool_]) -> Accuracy:
+    n, before, after = len(was_right), int(was_right.sum()), int(is_right.sum())
     lost, gained = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
-    return Comparison(
-        n=n,
-        agreement=float(same.mean()),
-        agreement_ci95=wilson(int(same.sum()), n),
-        max_abs=float(np.abs(before.probs - after.probs).max()),
-        float_accuracy=float(was_right.mean()),
-        float_ci95=wilson(int(was_right.sum()), n),
-        converted_accuracy=float(is_right.mean()),
-        converted_ci95=wilson(int(is_right.sum()), n),
-        delta=(gained - lost) / n,
-        delta_ci95=paired_interval(lost, gained, n),
-        disagreed=n - int(same.sum()),
-        lost=lost - gained,
-    )
+    return Accuracy(n, before / n, wilson(before, n), after / n, wilson(after, n), (gained - lost) / n,
+                    paired_interval(lost, gained, n), lost - gained)
+
+
+def badness(comparison: Comparison) -> tuple[float, float]:
+    """What to sort by, worst first."""
+    return comparison.agreement, comparison.accuracy.delta if comparison.accuracy else 0.0
 
 
 def paired_interval(lost: int, gained: int, n: int) -> tuple[float, float]:
@@ -79,18 +99,20 @@ def paired_interval(lost: int, gained: int, n: int) -> tuple[float, float]:
 
 
 def gates(comparisons: Mapping[str, Comparison]) -> dict[str, dict[str, Any]]:
-    """Agreement and accuracy under each set of kernels against their limits.
+    """Agreement and, where it is known, accuracy under each set of kernels against their limits.
 
     From `FORGIVING_TILES` on one coin-flip case is forgiven; below it none is.
     """
-    return {
+    found = {
         "agreement": {"limit": MIN_AGREEMENT, "forgiven_tiles": _allowed(comparisons, 1 - MIN_AGREEMENT),
                       "measured": {k: c.agreement for k, c in comparisons.items()},
-                      "passed": all(c.disagreed <= _forgiven(1 - MIN_AGREEMENT, c.n) for c in comparisons.values())},
-        "accuracy_drop": {"limit": MAX_DROP, "forgiven_tiles": _allowed(comparisons, MAX_DROP),
-                          "measured": {k: -c.delta for k, c in comparisons.items()},
-                          "passed": all(c.lost <= _forgiven(MAX_DROP, c.n) for c in comparisons.values())},
-    }
+                      "passed": all(c.disagreed <= _forgiven(1 - MIN_AGREEMENT, c.n) for c in comparisons.values())}}
+    known = {k: c.accuracy for k, c in comparisons.items() if c.accuracy is not None}
+    if known:
+        found["accuracy_drop"] = {"limit": MAX_DROP, "forgiven_tiles": _allowed(comparisons, MAX_DROP),
+                                  "measured": {k: -a.delta for k, a in known.items()},
+                                  "passed": all(a.lost <= _forgiven(MAX_DROP, a.n) for a in known.values())}
+    return found
 
 
 def goldens_gate(spread: float, tolerance: float) -> dict[str, Any]:
@@ -111,10 +133,11 @@ def demand(gates: Mapping[str, Mapping[str, Any]], comparisons: Mapping[str, Com
             f"{gates['goldens']['limit']:g}), so a device could not check itself; no bundle was written. Train longer "
             "or with more data, choose --target onnx, or accept it on record with --allow-drop")
     if failed:
-        kernels, worst = min(comparisons.items(), key=lambda item: (item[1].agreement, item[1].delta))
+        kernels, worst = min(comparisons.items(), key=lambda item: badness(item[1]))
+        accuracy = "" if worst.accuracy is None else (
+            f"accuracy {worst.accuracy.before:.1%} -> {worst.accuracy.after:.1%} (at most {MAX_DROP:.0%} less), ")
         raise GateNotMet(
-            f"the converted model lost too much on {worst.n} held-out tiles ({kernels} kernels): accuracy "
-            f"{worst.float_accuracy:.1%} -> {worst.converted_accuracy:.1%} (at most {MAX_DROP:.0%} less), agreement "
+            f"the converted model lost too much on {worst.n} held-out tiles ({kernels} kernels): {accuracy}agreement "
             f"{worst.agreement:.1%} (at least {MIN_AGREEMENT:.0%}); no bundle was written. Train longer or with more "
             "data, choose --target onnx, or accept it on record with --allow-drop")
 

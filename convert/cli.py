@@ -38,6 +38,11 @@ def convert(
     board_memory: Annotated[float | None, typer.Option(metavar="GIB", min=0.5, show_default=False,
                                                        help="Jetson: memory that building the engine may use, swap "
                                                        "included; else 4 (Nano) or 8 (Orin).")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", show_default=False,
+                                              help="The images the run was trained with, to range and judge with "
+                                              "instead of the tiles in the run.")] = None,
+    split: Annotated[Path | None, typer.Option(metavar="CSV", show_default=False,
+                                               help="Split of --data; else DIR/split.csv.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Turn a run into a bundle that a board can run, and prove that it is still the same model. RESEARCH USE ONLY.
@@ -50,8 +55,6 @@ def convert(
 
       alledge convert runs/first --target cpu --sign lab.pem --release 4 --expires 2027-12-31
 
-      alledge convert runs/first --target jetson-orin --precision fp16
-
       alledge convert --finish microscope.alledge --compiler ~/bin/edgetpu_compiler
 
     A report stands beside the bundle. Exit code 6 when the converted model lost too much or does not
@@ -61,7 +64,7 @@ def convert(
     from .options import Options
 
     issue = Issue(release, parse_day(expires), None if sign is None else _key(sign))
-    options = Options(allow_drop, precision, board_memory, compiler, allow_cpu_fallback, issue)
+    options = Options(allow_drop, precision, board_memory, compiler, allow_cpu_fallback, data, split, issue)
     if finish is None:
         _convert(run, target, out, options, json)
     else:
@@ -77,6 +80,8 @@ def _convert(run: Path | None, target: str | None, out: Path | None, options: An
     if run is None:
         raise UsageError("no reference model is shipped with this version yet: name the run folder to convert, as in "
                          "`alledge convert RUN --target cpu`")
+    if options.split is not None and options.data is None:
+        raise UsageError("--split says which images of --data train and validate: expected --data DIR beside it")
     with quiet() as person:
         from .conversion import convert_run
         from .report import write_report
@@ -117,8 +122,14 @@ def _summary(done: Any, report: Path) -> str:
     """A few lines for a terminal."""
     document = done.to_json()
     lines = [f"{document['bundle']}: {document['bytes'] / 2**20:.2f} MiB for {document['target']}"]
-    lines += [f"{name} kernels, {c.n} held-out tiles: accuracy {c.float_accuracy:.1%} -> {c.converted_accuracy:.1%}, "
-              f"agreement {c.agreement:.1%}" for name, c in done.comparisons.items()]
+    lines += [f"{name} kernels, {c.n} held-out tiles: {_accuracy(c)}agreement {c.agreement:.1%}"
+              for name, c in done.comparisons.items()]
     lines.append(done.bundle.signature_in_words())
     lines += [f"warning: {line}" for line in document["warnings"]]
     return "\n".join([*lines, f"report: {report}"])
+
+
+def _accuracy(comparison: Any) -> str:
+    """Empty where only agreement could be measured."""
+    found = comparison.accuracy
+    return "" if found is None else f"accuracy {found.before:.1%} -> {found.after:.1%}, "

@@ -7,25 +7,24 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from alledge import __version__
 from alledge.bundle import SUFFIX, Bundle, write_bundle
-from alledge.calibration import Calibration, fit_calibration, fit_gate
+from alledge.calibration import Calibration
 from alledge.errors import UsageError
 from alledge.labels import LABELS
 from alledge.manifest import FORMAT, Manifest, Target
 from alledge.runfolder import MODEL_CARD
 
-from .check import Comparison, compare, demand, doubts, failed_gates, gates, goldens_gate
+from .check import Comparison, badness, demand, doubts, failed_gates, gates, goldens_gate
 from .converted import Converted
 from .goldens import Goldens, make_goldens
+from .judgement import calibrate, confessions, judge, sources
 from .options import Options
 from .precision import PRECISIONS, parse_precision
 from .targets import load_target
-from .trained import Outputs, Trained, open_trained, predict, spread, tensors
+from .tiles import WORDS
+from .trained import Trained, open_trained
 
-SLOW_TILES = 60  # held-out tiles for kernels that take ten times as long
 _LIBRARIES = ("keras", "tensorflow", "tensorflow-cpu", "ai-edge-litert", "tf2onnx", "onnx", "onnxruntime", "numpy")
 Say = Callable[[str], None]
 
@@ -48,7 +47,7 @@ class Conversion:
 
     def to_json(self) -> dict[str, Any]:
         """The document of `alledge convert --json`: of the kernel sets, the one that did worst."""
-        worst = min(self.comparisons.values(), key=lambda c: (c.agreement, c.delta))
+        worst = min(self.comparisons.values(), key=badness)
         return {
             "bundle": str(self.bundle.path),
             "target": self.bundle.manifest.target,
@@ -57,8 +56,7 @@ class Conversion:
             "compiler": self.converted.compiler,
             "ops": [asdict(row) for row in self.converted.operations],
             "agreement": {"n": worst.n, "top1": worst.agreement, "max_abs": worst.max_abs},
-            "accuracy": {"float": worst.float_accuracy, "converted": worst.converted_accuracy,
-                         "delta_ci95": list(worst.delta_ci95)},
+            "accuracy": _accuracy(worst),
             "gates": self.gates,
             "warnings": list(self.warnings),
             **self.converted.findings,
@@ -75,19 +73,20 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
     """
     options = replace(options, precision=parse_precision(options.precision, target))
     say("reading the run")
-    trained = open_trained(run)
+    trained = open_trained(run, options.data, options.split)
     out = checked_out(out or run / f"{_stem(target, options)}{SUFFIX}")
     say(f"converting for {target}")
     converted = load_target(target)(trained, options)
-    say(f"judging on {len(trained.held_out.truth)} held-out tiles")
-    held_out = converted.run(tensors(trained.held_out.pixels, trained.record.preprocessing))
-    comparisons = _compare(trained, converted, held_out)
+    say(f"judging on {len(trained.held_out.truth)} held-out {WORDS[trained.held_out.origin]}")
+    judgement = judge(trained, converted)
+    comparisons = judgement.comparisons
     goldens = make_goldens(converted, trained.record.preprocessing)
     found = {**gates(comparisons), **converted.facts, "goldens": goldens_gate(goldens.spread, converted.tolerance)}
     if not options.allow_drop:
         demand(found, comparisons)
-    warnings = (*converted.warnings, *doubts(next(iter(comparisons.values()))), *_accepted(found))
-    calibration = _calibrate(trained, converted, held_out)
+    warnings = (*converted.warnings, *confessions(trained), *doubts(next(iter(comparisons.values()))),
+                *_accepted(found))
+    calibration = calibrate(trained, converted, judgement)
     manifest = _manifest(trained, target, converted, calibration, comparisons, found, goldens, warnings)
     manifest = manifest.model_copy(update={"precision": options.precision, "release": options.issue.release,
                                             "expires": options.issue.expires})
@@ -101,6 +100,14 @@ def _stem(target: Target, options: Options) -> str:
     return target if options.precision == PRECISIONS[target][0] else f"{target}-{options.precision}"
 
 
+def _accuracy(comparison: Comparison) -> dict[str, Any]:
+    """Null where true classes are not known."""
+    found = comparison.accuracy
+    if found is None:
+        return {"float": None, "converted": None, "delta_ci95": None}
+    return {"float": found.before, "converted": found.after, "delta_ci95": list(found.delta_ci95)}
+
+
 def checked_out(out: Path) -> Path:
     """`out`, when a file can be made there.
 
@@ -111,25 +118,6 @@ def checked_out(out: Path) -> Path:
     if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UsageError(f"--out {out}: expected a file name in a folder that can be written to; choose another")
     return out
-
-
-def _compare(trained: Trained, converted: Converted, after: Outputs) -> dict[str, Comparison]:
-    """Float against converted under every kernel set; slow ones judge an even sample. `after`: the default set's."""
-    truth, before = trained.held_out.truth, predict(trained, trained.held_out)
-    default, *others = converted.kernels
-    found = {default: compare(before, after, truth)}
-    for name in others:
-        chosen = spread(truth, SLOW_TILES) if name in converted.slow_kernels else np.arange(len(truth))
-        outputs = converted.kernels[name](tensors(trained.held_out.pixels[chosen], trained.record.preprocessing))
-        found[name] = compare(before.rows(chosen), outputs, truth[chosen])
-    return found
-
-
-def _calibrate(trained: Trained, converted: Converted, held_out: Outputs) -> Calibration:
-    """Temperature, abstention and domain gate once more, on what the converted network really says."""
-    training = converted.run(tensors(trained.calibration.pixels, trained.record.preprocessing))
-    gate = fit_gate(training.embedding, trained.calibration.truth)
-    return fit_calibration(held_out.probs, held_out.embedding, trained.held_out.truth, gate)
 
 
 def _accepted(found: dict[str, dict[str, Any]]) -> list[str]:
@@ -159,6 +147,7 @@ def _manifest(trained: Trained, target: Target, converted: Converted, calibratio
         metrics={"run": trained.record.metrics, "checked_with": list(converted.kernels), "gates": found,
                  "conversion": {k: c.to_json() for k, c in comparisons.items()},
                  "operations": [asdict(row) for row in converted.operations], **converted.findings,
+                 **sources(trained),
                  "allow_drop": bool(failed_gates(found)), "warnings": list(warnings)},
         provenance={**trained.record.provenance, "run_id": trained.record.run_id, "alledge": __version__,
                     "converted_with": _versions()},

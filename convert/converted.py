@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from alledge.manifest import Engine, Head, TensorSpec
 
+from .layer_error import LayerError
 from .trained import Outputs
 
 Run = Callable[[Sequence[NDArray[np.float32]]], Outputs]
@@ -48,6 +49,7 @@ class Converted:
         head: of a split network, how its second part is found among `extra_members`: name -> content.
         facts: gates of the target's own that were met, for the manifest.
         findings: what else the target found out, plain types, for the manifest's metrics.
+        layers: of an integer network, how far each layer is from float, worst first.
         warnings: what the user has to know or do, one sentence each.
         tolerance: how far a probability may be off between runtimes of this target (0-1).
     """
@@ -68,6 +70,7 @@ class Converted:
     extra_members: Mapping[str, bytes] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     findings: Mapping[str, Any] = field(default_factory=dict)
+    layers: tuple[LayerError, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 from alledge.preprocess import Preprocessing
 
 from .converted import Converted, Operation
+from .layer_error import errors_of
 from .options import Options
 from .tflite import quantise
 from .tflite_graph import operators
@@ -32,7 +33,8 @@ def convert(trained: Trained, options: Options) -> Converted:
     counts = Counter(operator.op for operator in operators(content))
     rows = tuple(Operation(op, n, True, "integer kernel of LiteRT") for op, n in sorted(counts.items()))
     return Converted(content, "model.tflite", "tflite", tensors["image"], tensors["probs"], tensors["embedding"],
-                     kernels(content), rows, TOLERANCE, slow_kernels=frozenset({BUILTIN}))
+                     kernels(content), rows, TOLERANCE, slow_kernels=frozenset({BUILTIN}),
+                     layers=errors_of(trained.model, content, ranging_tensors(trained)))
 
 
 def quantise_run(trained: Trained, model: Any, names: Sequence[str] = OUTPUTS) -> bytes:

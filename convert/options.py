@@ -16,6 +16,7 @@ class Options:
         board_memory: Jetson only: GiB that building the engine may use, swap included; None for the board's own.
         compiler: Edge TPU only: the `edgetpu_compiler` to use instead of the one on PATH.
         allow_cpu_fallback: Edge TPU only: accept operations that stay on the CPU.
+        data, split: the images the run was trained with, to range and judge with instead of its tiles.
         issue: number, last day and signature of the bundle.
     """
 
@@ -24,4 +25,6 @@ class Options:
     board_memory: float | None = None
     compiler: Path | None = None
     allow_cpu_fallback: bool = False
+    data: Path | None = None
+    split: Path | None = None
     issue: Issue = UNISSUED

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from alledge.files import write_bytes
+from alledge.labels import TITLES
 from alledge.page import html_page
 
-from .check import Comparison
+from .check import Accuracy, Comparison
 from .conversion import Conversion
 
 _TENSORRT = ("This version cannot drive TensorRT yet. With ONNX Runtime the bundle runs with <code>alledge run {name} "
@@ -37,6 +38,7 @@ def write_report(conversion: Conversion) -> Path:
         _section("Warnings", _list(conversion.warnings)),
         _section("Gates", _gates(conversion.gates)),
         _section("Float against converted, on held-out tiles", _comparisons(conversion.comparisons)),
+        _section("Recall by class, default kernels", _recall(next(iter(conversion.comparisons.values())))),
         _section("Decision settings, fitted again on the converted model", _calibration(manifest.calibration)),
         *([_section("Forms tried", _ladder(ladder))] if (ladder := manifest.metrics.get("ladder")) else []),
         _section("Operations", _operations(conversion)),
@@ -76,14 +78,27 @@ def _number(value: Any) -> str:
 
 def _comparisons(comparisons: dict[str, Comparison]) -> str:
     head = ("<tr><th>kernels<th>tiles<th>float accuracy<th>converted accuracy<th>difference<th>agreement"
-            "<th>largest change of a probability")
-    rows = "".join(
-        f"<tr><td>{escape(name)}<td class=number>{c.n}<td>{_share(c.float_accuracy, c.float_ci95)}"
-        f"<td>{_share(c.converted_accuracy, c.converted_ci95)}<td>{_share(c.delta, c.delta_ci95)}"
-        f"<td>{_share(c.agreement, c.agreement_ci95)}<td class=number>{c.max_abs:.3g}"
-        for name, c in comparisons.items())
+            "<th>largest and mean change of a probability")
+    rows = "".join(f"<tr><td>{escape(name)}<td class=number>{c.n}{_accuracy(c.accuracy)}"
+                   f"<td>{_share(c.agreement, c.agreement_ci95)}<td class=number>{c.max_abs:.3g}, {c.mean_abs:.2g}"
+                   for name, c in comparisons.items())
     return (f"<table>{head}{rows}</table><p>In brackets: 95 % intervals, Wilson's for shares, paired for the "
             "difference. They treat tiles as independent; fields of one slide are not.</p>")
+
+
+def _recall(comparison: Comparison) -> str:
+    if not comparison.recall:
+        return "<p>Not known: the tiles are drawn, and a drawn class is no diagnosis.</p>"
+    rows = "".join(f"<tr><td>{TITLES[label]}<td class=number>{a.n}{_accuracy(a)}"
+                   for label, a in comparison.recall.items())
+    return f"<table><tr><th>class<th>tiles<th>float recall<th>converted recall<th>difference{rows}</table>"
+
+
+def _accuracy(accuracy: Accuracy | None) -> str:
+    if accuracy is None:
+        return "<td>not known<td>not known<td>not known"
+    return (f"<td>{_share(accuracy.before, accuracy.before_ci95)}<td>{_share(accuracy.after, accuracy.after_ci95)}"
+            f"<td>{_share(accuracy.delta, accuracy.delta_ci95)}")
 
 
 def _share(value: float, interval: tuple[float, float]) -> str:

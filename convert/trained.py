@@ -11,15 +11,9 @@ from numpy.typing import NDArray
 from alledge.errors import BackendMissing, DataError
 from alledge.labels import LABELS
 from alledge.preprocess import Preprocessing, scale
-from alledge.runfolder import (
-    CALIBRATION_TILES,
-    HELD_OUT_TILES,
-    MODEL,
-    Tiles,
-    TrainingRecord,
-    read_record,
-    read_tiles,
-)
+from alledge.runfolder import MODEL, Tiles, TrainingRecord, read_record
+
+from .tiles import Sample, find_tiles, spread
 
 OUTPUTS = ("probs", "embedding")
 RANGING_TILES = 64  # to choose activation ranges with; docs/decisions/003-int8-attention.md
@@ -38,8 +32,8 @@ class Trained:
 
     record: TrainingRecord
     model: Any
-    calibration: Tiles
-    held_out: Tiles
+    calibration: Sample
+    held_out: Sample
 
 
 @dataclass(frozen=True)
@@ -54,21 +48,23 @@ class Outputs:
         return Outputs(self.probs[chosen], self.embedding[chosen])
 
 
-def open_trained(run: Path) -> Trained:
+def open_trained(run: Path, data: Path | None = None, split: Path | None = None) -> Trained:
     """Read a run and check that its parts belong together.
+
+    Args:
+        run: its folder; tiles that are not in it are drawn.
+        data, split: the images it was trained with, to be used instead of its tiles.
 
     Raises:
         UsageError: when there is no run at that path.
         DataError: when its record, model or tiles are damaged, foreign or do not fit each other.
     """
     record = read_record(run)
-    size = record.preprocessing.size
-    calibration, held_out = (_checked(run / name, read_tiles(run, name), size)
-                             for name in (CALIBRATION_TILES, HELD_OUT_TILES))
-    return Trained(record, _load(run / MODEL, size), calibration, held_out)
+    calibration, held_out = find_tiles(run, record, data, split)
+    return Trained(record, _load(run / MODEL, record.preprocessing.size), calibration, held_out)
 
 
-def predict(trained: Trained, tiles: Tiles) -> Outputs:
+def predict(trained: Trained, tiles: Tiles | Sample) -> Outputs:
     """The float network's outputs."""
     batch = scale(tiles.pixels, trained.record.preprocessing)
     outputs = trained.model.predict(batch, batch_size=_BATCH, verbose=0)
@@ -80,29 +76,10 @@ def tensors(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> list[NDA
     return [scale(tile[None], preprocessing) for tile in pixels]
 
 
-def spread(truth: NDArray[np.int64], limit: int) -> NDArray[np.intp]:
-    """Indices of at most `limit` of the tiles with these classes, even over the classes and always the same ones."""
-    order = np.argsort(truth, kind="stable")
-    if len(order) <= limit:
-        return np.arange(len(order))
-    return np.asarray(order[np.linspace(0, len(order) - 1, limit).round().astype(int)], np.intp)
-
-
 def ranging_tensors(trained: Trained) -> list[NDArray[np.float32]]:
     """Training tiles as model inputs [1, size, size, 3], to choose activation ranges with."""
-    pixels = trained.calibration.pixels[spread(trained.calibration.truth, RANGING_TILES)]
+    pixels = trained.calibration.pixels[spread(trained.calibration, RANGING_TILES)]
     return tensors(pixels, trained.record.preprocessing)
-
-
-def _checked(path: Path, tiles: Tiles, size: int) -> Tiles:
-    shape, truth = tiles.pixels.shape, tiles.truth
-    if tiles.pixels.dtype != np.uint8 or shape[1:] != (size, size, 3) or not len(tiles.pixels):
-        raise DataError(f"{path}: expected uint8 [n, {size}, {size}, 3] with n >= 1, received {tiles.pixels.dtype} "
-                        f"{list(shape)}; train the run again")
-    if truth.shape != shape[:1] or truth.min() < 0 or truth.max() >= len(LABELS):
-        raise DataError(f"{path}: expected one class index 0 to {len(LABELS) - 1} for each of {shape[0]} tiles, "
-                        f"received {list(truth.shape)} values; train the run again")
-    return tiles
 
 
 def _load(path: Path, size: int) -> Any:

@@ -20,6 +20,7 @@ from alledge.errors import DataError
 from alledge.labels import LABELS
 from alledge.metrics import score
 from alledge.output import Progress
+from alledge.palette import fit_palette
 from alledge.predictions import PREDICTIONS, write_predictions
 from alledge.preprocess import Preprocessing
 from alledge.runfolder import (
@@ -73,6 +74,7 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress) -> 
         metrics={**score(probabilities, tiles["test"].truth, sure, [i.group for i in items["test"]]).to_json(),
                  "baseline_histogram_accuracy": histogram_accuracy(items["train"], items["test"])},
         history=history,
+        palette=fit_palette(tiles["train"].pixels, tiles["train"].truth),
     )
     _write_run(out, model, tiles, record)
     write_report(out, record, tiles["test"])

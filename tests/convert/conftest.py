@@ -87,9 +87,9 @@ def run_copy(trained_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained_run, tmp_path / "run"))
 
 
-def convert_quietly(run: Path, target: Any, out: Path, allow_drop: bool = False) -> Conversion:
+def convert_quietly(run: Path, target: Any, out: Path, allow_drop: bool = False, **wishes: Any) -> Conversion:
     with quiet():
-        return convert_run(run, target, out, Options(allow_drop), lambda line: None)
+        return convert_run(run, target, out, Options(allow_drop, **wishes), lambda line: None)
 
 
 @pytest.fixture(scope="session")

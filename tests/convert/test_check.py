@@ -71,3 +71,26 @@ def test_paired_interval_follows_bonett_and_price():
 def test_few_tiles_are_confessed():
     assert "judged on 40 tiles" in doubts(changed(40, 0)["kernels"])[0]
     assert not doubts(changed(200, 0)["kernels"])
+
+
+def test_recall_is_told_class_by_class_with_its_paired_interval():
+    truth = np.repeat(np.arange(4), 50)
+    after = truth.copy()
+    after[:5] = 1
+    found = compare(outputs(truth), outputs(after), truth)
+    assert [a.n for a in found.recall.values()] == [50] * 4
+    assert (found.recall["benign"].delta, found.recall["benign"].lost) == (-0.1, 5)
+    assert found.recall["benign"].delta_ci95 == paired_interval(5, 0, 50)
+    assert found.recall["pro_b"].delta == 0
+
+
+def test_without_the_truth_only_agreement_is_demanded():
+    names = np.zeros(400, int)
+    other = names.copy()
+    other[:9] = 1
+    found = compare(outputs(names), outputs(other), None)
+    assert found.accuracy is None
+    assert set(gates({"kernels": found})) == {"agreement"}
+    with pytest.raises(GateNotMet, match=r"agreement 97\.8%") as caught:
+        demand(gates({"kernels": found}), {"kernels": found})
+    assert "accuracy" not in str(caught.value).split("held-out")[1].split(";")[0]

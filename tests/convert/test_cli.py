@@ -42,10 +42,6 @@ def _damaged_record(run):
     (run / RECORD).write_text('{"format": 1, "run_id"')
 
 
-def _no_tiles(run):
-    (run / CALIBRATION_TILES).unlink()
-
-
 def _damaged_tiles(run):
     (run / HELD_OUT_TILES).write_bytes(b"PK" + bytes(100))
 
@@ -72,7 +68,6 @@ def _foreign_model(run):
 @pytest.mark.parametrize(("damage", "kind", "words"), [
     (_no_record, UsageError, "expected a run folder"),
     (_damaged_record, DataError, "not a training record"),
-    (_no_tiles, DataError, "calibration_tiles.npz: expected tiles"),
     (_damaged_tiles, DataError, "held_out_tiles.npz: expected tiles"),
     (_tiles_of_another_size, DataError, r"expected uint8 \[n, 64, 64, 3\]"),
     (_no_model, DataError, "expected a Keras model"),

@@ -1,0 +1,57 @@
+"""The colours of a training set, in numbers: drawn smears can wear them where the images themselves may not go.
+
+Per class, the Gaussian of six figures of a tile: mean and log standard deviation of optical density, per RGB channel
+(density is where stains add; Ruifrok & Johnston 2001. Matching mean and deviation: Reinhard et al. 2001).
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+FIGURES = 6
+_DENSITY = -np.log((np.arange(256) + 1.0) / 256.0)  # of an 8-bit level; 256 would be no glass at all
+_STEP = 4  # every fourth row and column tells as much of a tile's colours
+_LEAST_DEVIATION = 1e-3  # of a tile of one colour
+
+
+class Palette(BaseModel):
+    """Attributes: mean [classes, 6] and covariance [classes, 6, 6] of `tile_figures` over the training tiles."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    mean: list[list[float]] = Field(min_length=1, max_length=16)
+    covariance: list[list[list[float]]] = Field(min_length=1, max_length=16)
+
+
+def fit_palette(pixels: NDArray[np.uint8], truth: NDArray[np.integer[Any]]) -> Palette:
+    """The palette of uint8 [n, S, S, 3] tiles with classes [n]."""
+    figures = np.stack([tile_figures(tile[::_STEP, ::_STEP]) for tile in pixels])
+    classes = [figures[truth == c] for c in range(int(truth.max()) + 1)]
+    classes = [rows if len(rows) else figures for rows in classes]
+    return Palette(mean=[rows.mean(0).tolist() for rows in classes],
+                   covariance=[np.cov(rows.T, bias=True).tolist() for rows in classes])
+
+
+def tile_figures(tile: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """[6] mean and log deviation of density per channel of uint8 [S, S, 3], of what a mask has not made black."""
+    density = _DENSITY[tile[_shown(tile)]]
+    return np.concatenate([density.mean(0), np.log(np.maximum(density.std(0), _LEAST_DEVIATION))])
+
+
+def recolour(tile: NDArray[np.uint8], label: int, palette: Palette, random: np.random.Generator) -> NDArray[np.uint8]:
+    """uint8 [S, S, 3] in colours drawn at random from those of a class; black under a mask stays black."""
+    wanted = random.multivariate_normal(palette.mean[label], palette.covariance[label])
+    shown, figures = _shown(tile), tile_figures(tile)
+    gain = np.exp(wanted[3:] - figures[3:])
+    density = (_DENSITY[tile[shown]] - figures[:3]) * gain + wanted[:3]
+    coloured = tile.copy()
+    coloured[shown] = np.clip(np.rint(256.0 * np.exp(-density) - 1.0), 0, 255).astype(np.uint8)
+    return coloured
+
+
+def _shown(tile: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """[S, S], True outside pure black; everything when all is black."""
+    shown = tile.any(2)
+    return shown if shown.any() else ~shown
