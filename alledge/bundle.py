@@ -20,6 +20,7 @@ from alledge.errors import BundleRefused, UsageError
 from alledge.files import write_bytes
 from alledge.labels import LABELS
 from alledge.manifest import FORMAT, ID_LENGTH, MEMBER_NAME, Manifest, Member, Signature
+from alledge.verdict import GATE_NOT_MET
 
 SUFFIX = ".alledge"
 MANIFEST = "manifest.json"
@@ -101,6 +102,11 @@ class Bundle:
     def size(self) -> int:
         """Bytes on disk."""
         return self.path.stat().st_size
+
+    @property
+    def caveat(self) -> str:
+        """What has to be said beside every verdict: that the gate was not met and `--allow-drop` accepted it."""
+        return GATE_NOT_MET if self.manifest.metrics.get("allow_drop") else ""
 
     def read(self, name: str) -> bytes:
         """The content of one member.

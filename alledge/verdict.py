@@ -7,6 +7,7 @@ from typing import Any
 from alledge.labels import INCONCLUSIVE, TITLES
 
 RESEARCH_USE_ONLY = "RESEARCH USE ONLY"
+GATE_NOT_MET = "GATE NOT MET"  # the bundle lost more in conversion than is allowed, and was accepted all the same
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Verdict:
         quality: measured quality figures of the frame (units in `alledge.device.quality`).
         coverage: share of the field inside the segmentation mask, 0-1.
         timings_ms: stage -> milliseconds (capture, segment, infer, display, log, total).
+        caveat: what has to be said beside every verdict of this bundle, e.g. `GATE_NOT_MET`; mostly empty.
     """
 
     verdict: str
@@ -35,6 +37,7 @@ class Verdict:
     engine: str = ""
     bundle_id: str = ""
     source: str = ""
+    caveat: str = ""
 
     @property
     def title(self) -> str:

@@ -130,6 +130,7 @@ def _goldens(config: DeviceConfig) -> Check:
         with closing(open_engine(bundle, config.engine.name, config.engine.threads)) as engine:
             faults = replay(bundle, engine)
             found = faults[0] if faults else f"{len(bundle.manifest.goldens)} reproduced on {engine.name}"
+            found += f"; {bundle.caveat} in conversion" if bundle.caveat else ""
     except BackendMissing as error:  # its sentence names the way out
         return Check(name, False, str(error), "convert for another target, or name an [engine] that is here", True)
     except AlledgeError as error:

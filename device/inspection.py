@@ -38,6 +38,7 @@ def lines(bundle: Bundle, trusted: Collection[str] = ()) -> list[str]:
         "answers from": f"{calibration.abstain_below:.1%} confidence",
         "domain gate": gate,
         "goldens": f"{len(manifest.goldens)}, probabilities within {manifest.tolerance:g}",
+        "gate": _gate(bundle),
         "signature": bundle.signature_in_words(trusted),
         "release": _release(manifest),
     }
@@ -66,6 +67,14 @@ def _compiled(manifest: Manifest) -> str:
     if manifest.compiled is None:
         return ""
     return f", compiled by version {manifest.compiler}" if manifest.compiled else ", not compiled"
+
+
+def _gate(bundle: Bundle) -> str:
+    gates = bundle.manifest.metrics.get("gates", {})
+    failed = [name for name, gate in gates.items() if isinstance(gate, dict) and not gate.get("passed", True)]
+    if bundle.caveat:
+        return f"{bundle.caveat}: {', '.join(failed)}; accepted with --allow-drop"
+    return "met" if gates else "not told"
 
 
 def _release(manifest: Manifest) -> str:

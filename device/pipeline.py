@@ -67,4 +67,5 @@ class Pipeline:
             coverage=look.prepared.mask.coverage,
             engine=self.engine.name,
             bundle_id=self.bundle.id,
+            caveat=self.bundle.caveat,
         )

@@ -188,7 +188,7 @@ def _lost(pipeline: Pipeline, reason: str, source: str, taken_at: str, timings: 
     """The result of a field on which something failed: inconclusive, but never missing."""
     reason = reason.removeprefix(f"{source}: ")  # the result names its source anyway
     return Verdict(INCONCLUSIVE, 0.0, {}, (reason,), timings_ms=timings, taken_at=taken_at, source=source,
-                   engine=pipeline.engine.name, bundle_id=pipeline.bundle.id)
+                   engine=pipeline.engine.name, bundle_id=pipeline.bundle.id, caveat=pipeline.bundle.caveat)
 
 
 def _keep_and_show(station: Station, verdict: Verdict, tile: NDArray[np.uint8] | None, start: float,

@@ -80,14 +80,17 @@ def _blank(size: tuple[int, int]) -> tuple[Image.Image, ImageDraw.ImageDraw]:
 
 
 def _draw_small(draw: ImageDraw.ImageDraw, verdict: Verdict) -> None:
+    if verdict.caveat:
+        write(draw, (1, 41, 127, 52), verdict.caveat, 11, 1, align="centre")
     if not verdict.conclusive:
         write(draw, (1, 0, 127, 19), verdict.title, 18, 1)
-        write_wrapped(draw, (1, 19, 127, 52), _why(verdict), (11,), 1)
+        write_wrapped(draw, (1, 19, 127, 41 if verdict.caveat else 52), _why(verdict), (11,), 1)
         return
     write(draw, (2, 0, 126, 25), verdict.title, 24, 1)
     write(draw, (88, 26, 126, 41), percent(verdict.confidence), 15, 1, align="right")
     _meter(draw, (2, 28, 84, 39), verdict.confidence, 1, None, outline=1)
-    write(draw, (1, 41, 127, 52), _footnote(verdict), 11, 1)
+    if not verdict.caveat:
+        write(draw, (1, 41, 127, 52), _footnote(verdict), 11, 1)
 
 
 def _draw_large(image: Image.Image, draw: ImageDraw.ImageDraw, verdict: Verdict,
@@ -105,7 +108,8 @@ def _draw_large(image: Image.Image, draw: ImageDraw.ImageDraw, verdict: Verdict,
     else:
         write_wrapped(draw, (left, 56, 230, 134), _why(verdict), (17, 15, 13, 12), _WHITE)
     _draw_classes(draw, verdict)
-    write(draw, (10, 202, 230, 218), _footnote(verdict), 12, _GREY)
+    write(draw, (10, 202, 122 if verdict.caveat else 230, 218), _footnote(verdict), 12, _GREY)
+    write(draw, (124, 202, 230, 218), verdict.caveat, 13, _RED, align="right")
 
 
 def _draw_classes(draw: ImageDraw.ImageDraw, verdict: Verdict) -> None:

@@ -15,6 +15,8 @@ def words(verdict: Verdict) -> list[str]:
     lines += [f"  {'>' if label == chosen else ' '} {TITLES[label]:<12} {bar(p)} {percent(p):>4}"
               for label, p in verdict.probabilities.items()]
     lines += [f"  why: {reason}" for reason in verdict.reasons]
+    if verdict.caveat:
+        lines.append(f"  {verdict.caveat}")
     return [*lines, f"  {status(verdict)} · {RESEARCH_USE_ONLY}"]
 
 
@@ -29,7 +31,8 @@ def status(verdict: Verdict) -> str:
 def line(verdict: Verdict) -> str:
     """One field in one line."""
     sure = f"  {percent(verdict.confidence)}" if verdict.conclusive else f"  ({'; '.join(verdict.reasons)})"
-    return f"{verdict.sequence:>6}  {verdict.title}{sure}  {verdict.source}"
+    caveat = f"  [{verdict.caveat}]" if verdict.caveat else ""
+    return f"{verdict.sequence:>6}  {verdict.title}{sure}{caveat}  {verdict.source}"
 
 
 def percent(share: float) -> str:

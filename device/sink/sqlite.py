@@ -15,7 +15,7 @@ from typing import Any
 from alledge.errors import SinkError
 from alledge.verdict import Verdict
 
-VERSION = 1  # PRAGMA user_version of the table below
+VERSION = 2  # PRAGMA user_version of the table below; 1 had no caveat
 BUSY_MS = 5000  # how long to wait for another process that is writing
 
 _SCHEMA = """
@@ -31,9 +31,11 @@ CREATE TABLE results (
   timings_ms TEXT NOT NULL,
   engine TEXT NOT NULL,
   bundle_id TEXT NOT NULL,
-  source TEXT NOT NULL
+  source TEXT NOT NULL,
+  caveat TEXT NOT NULL DEFAULT ''
 )
 """
+_FROM_1_TO_2 = "ALTER TABLE results ADD COLUMN caveat TEXT NOT NULL DEFAULT ''"
 _JSON = ("probabilities", "reasons", "quality", "timings_ms")
 _COLUMNS = tuple(f.name for f in fields(Verdict))
 _INSERT = f"INSERT INTO results ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -66,8 +68,9 @@ class SqliteSink:
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=FULL")
         self._database.execute("BEGIN IMMEDIATE")  # two that start together must not both make the table
-        if _version(self._database, self._path) == 0:
-            self._database.execute(_SCHEMA)
+        version = _version(self._database, self._path)
+        if version < VERSION:
+            self._database.execute(_SCHEMA if version == 0 else _FROM_1_TO_2)
             self._database.execute(f"PRAGMA user_version={VERSION}")
         self._database.execute("COMMIT")
 
@@ -102,16 +105,19 @@ def read_results(path: Path, *, sequence: int | None = None, verdict: str | None
         raise SinkError(f"{path}: expected a results database written by `alledge run`, found none")
     with _explained(path), closing(sqlite3.connect(_reading(path), uri=True)) as database:
         database.execute("PRAGMA query_only=ON")
-        if _version(database, path) == 0:
+        version = _version(database, path)
+        if version == 0:
             return
-        for row in _rows(database, {"sequence": sequence, "verdict": verdict}, last):
-            yield _verdict(dict(zip(_COLUMNS, row, strict=True)))
+        columns = _COLUMNS if version == VERSION else tuple(c for c in _COLUMNS if c != "caveat")
+        for row in _rows(database, columns, {"sequence": sequence, "verdict": verdict}, last):
+            yield _verdict(dict(zip(columns, row, strict=True)))
 
 
-def _rows(database: sqlite3.Connection, asked: dict[str, Any], last: int | None) -> Iterable[tuple[Any, ...]]:
+def _rows(database: sqlite3.Connection, columns: tuple[str, ...], asked: dict[str, Any],
+          last: int | None) -> Iterable[tuple[Any, ...]]:
     """Rows whose columns equal what is `asked` (None for any), oldest first."""
     where = " AND ".join(f"{column} = :{column}" for column, value in asked.items() if value is not None)
-    query = f"SELECT {', '.join(_COLUMNS)} FROM results {where and 'WHERE'} {where} ORDER BY sequence"
+    query = f"SELECT {', '.join(columns)} FROM results {where and 'WHERE'} {where} ORDER BY sequence"
     if last is None:
         return database.execute(query, asked)
     return reversed(database.execute(f"{query} DESC LIMIT :last", {**asked, "last": last}).fetchall())

@@ -3,13 +3,14 @@
 It also draws the README's picture of the displays.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
 from alledge.device.screen import LARGE, SMALL, fault_screen, screen
 from alledge.synthetic import draw_field
-from alledge.verdict import Verdict
+from alledge.verdict import GATE_NOT_MET, Verdict
 
 FOLDER = Path(__file__).resolve().parents[1] / "golden" / "screens"
 SURE = Verdict("pre_b", 0.93, {"benign": 0.03, "early_pre_b": 0.04, "pre_b": 0.93, "pro_b": 0.001}, sequence=12,
@@ -19,6 +20,8 @@ BENIGN = Verdict("benign", 0.997, {"benign": 0.997, "early_pre_b": 0.001, "pre_b
 UNSURE = Verdict("inconclusive", 0.43, {"benign": 0.43, "early_pre_b": 0.3, "pre_b": 0.17, "pro_b": 0.1},
                  ("not sure enough: confidence 43%, this model answers from 61%",), sequence=13,
                  timings_ms={"total": 38.2})
+DROPPED = replace(SURE, caveat=GATE_NOT_MET)
+DROPPED_UNSURE = replace(UNSURE, caveat=GATE_NOT_MET)
 FAULT = "camera file://nope cannot be opened: expected an image or a folder, found nothing there"
 PICTURE = Path(__file__).resolve().parents[2] / "docs" / "images" / "displays.png"
 _GAP = 12  # px
@@ -29,7 +32,8 @@ def draw_all() -> dict[str, Image.Image]:
     tile = draw_field("pre_b", 3).rgb
     drawn = {}
     for size in (SMALL, LARGE):
-        for name, verdict in (("sure", SURE), ("benign", BENIGN), ("unsure", UNSURE)):
+        for name, verdict in (("sure", SURE), ("benign", BENIGN), ("unsure", UNSURE),
+                              ("dropped", DROPPED), ("dropped_unsure", DROPPED_UNSURE)):
             drawn[f"{name}_{size[0]}x{size[1]}.png"] = screen(verdict, size, tile if name != "benign" else None)
         drawn[f"fault_{size[0]}x{size[1]}.png"] = fault_screen(FAULT, size)
     return drawn

@@ -73,3 +73,15 @@ def test_a_key_that_is_none_is_a_fault_of_the_configuration(alledge: Cli, onnx_b
     done = alledge("inspect", onnx_bundle.path, "--config", tmp_path / "c.toml")
     assert done.returncode == 2
     assert "bundle.trusted_keys.0" in done.stderr
+
+
+def test_a_bundle_that_did_not_meet_its_gate_says_so_everywhere(alledge: Cli, onnx_bundle: Bundle,
+                                                                tmp_path: Path) -> None:
+    metrics = {"allow_drop": True, "gates": {"agreement": {"passed": False, "measured": 0.9}}}
+    dropped = again(onnx_bundle, tmp_path / "d.alledge", metrics=metrics)
+    asked = ("run", dropped.path, "--camera", "synthetic://?size=96", "--frames", 1, "--results", tmp_path / "r.db")
+    assert "GATE NOT MET" in alledge(*asked).stdout
+    assert json.loads(alledge(*asked, "--json").stdout)["caveat"] == "GATE NOT MET"
+    assert "GATE NOT MET" in alledge("results", "list", "--results", tmp_path / "r.db").stdout
+    assert "GATE NOT MET: agreement; accepted with --allow-drop" in alledge("inspect", dropped.path).stdout
+    assert "GATE NOT MET" in alledge("doctor", dropped.path).stdout

@@ -9,10 +9,10 @@ from PIL import Image, ImageDraw
 
 from alledge.device.lettering import write, write_wrapped
 from alledge.device.screen import LARGE, SIZES, SMALL, fault_screen, screen
-from alledge.device.words import percent, words
+from alledge.device.words import line, percent, words
 from alledge.errors import UsageError
 from alledge.labels import INCONCLUSIVE, LABELS, TITLES
-from alledge.verdict import RESEARCH_USE_ONLY, Verdict
+from alledge.verdict import GATE_NOT_MET, RESEARCH_USE_ONLY, Verdict
 
 spec = importlib.util.spec_from_file_location("screens", Path(__file__).with_name("screens.py"))
 assert spec is not None
@@ -75,6 +75,17 @@ def test_confidence_moves_the_picture_and_the_title_names_the_class() -> None:
 def test_thumbnail_is_the_field() -> None:
     tile = np.full((224, 224, 3), (200, 30, 90), np.uint8)
     assert screen(screens.SURE, LARGE, tile).getpixel((40, 90)) == (200, 30, 90)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("pair", [("SURE", "DROPPED"), ("UNSURE", "DROPPED_UNSURE")])
+def test_a_bundle_that_did_not_meet_its_gate_says_so_on_every_screen(size: tuple[int, int],
+                                                                     pair: tuple[str, str]) -> None:
+    met, dropped = (getattr(screens, name) for name in pair)
+    assert screen(met, size).tobytes() != screen(dropped, size).tobytes()
+    assert GATE_NOT_MET not in "\n".join(words(met))
+    assert GATE_NOT_MET in "\n".join(words(dropped))
+    assert GATE_NOT_MET in line(dropped)
 
 
 def test_unknown_size_is_refused() -> None:

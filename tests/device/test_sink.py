@@ -27,7 +27,7 @@ def test_the_database_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with closing(open_sink("sqlite", path)), closing(connect(path)) as other:
         assert made[0].execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert other.execute("PRAGMA user_version").fetchone() == (1,)
+        assert other.execute("PRAGMA user_version").fetchone() == (2,)
 
 
 def test_one_result_and_the_last_few_are_read_without_the_rest(tmp_path: Path) -> None:
@@ -154,3 +154,17 @@ def test_the_folder_of_new_lines_is_on_disk_too(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "fsync", watched)
     with closing(open_sink("jsonl", tmp_path / "new" / "results.jsonl")):
         assert (tmp_path / "new").stat().st_ino in synced
+
+
+def test_a_database_of_the_first_version_is_read_and_then_written_on(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with closing(open_sink("sqlite", path)) as sink:
+        sink.write(VERDICT)
+    with closing(sqlite3.connect(path)) as old:
+        old.execute("ALTER TABLE results DROP COLUMN caveat")
+        old.execute("PRAGMA user_version=1")
+        old.commit()
+    assert [v.caveat for v in read_results(path)] == [""]
+    with closing(open_sink("sqlite", path)) as sink:
+        sink.write(replace(VERDICT, caveat="GATE NOT MET"))
+    assert [v.caveat for v in read_results(path)] == ["", "GATE NOT MET"]
