@@ -22,8 +22,10 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):  # the folder itself may be the fault that is reported
             partial.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise  # interrupted
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose a folder with room that you own") \
             from error

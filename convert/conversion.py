@@ -19,6 +19,7 @@ from .check import Comparison, badness, demand, doubts, failed_gates, gates, gol
 from .converted import Converted
 from .goldens import Goldens, make_goldens
 from .judgement import calibrate, confessions, judge, sources
+from .memory import demand_memory
 from .options import Options
 from .precision import PRECISIONS, parse_precision
 from .targets import load_target
@@ -69,9 +70,11 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
     Raises:
         UsageError: when there is no run, `out` cannot be written, or the target has no such precision.
         DataError: when the run is damaged or foreign, or a layer cannot be converted.
+        AlledgeError: when this machine has too little memory.
         GateNotMet: when the converted model lost too much or gives unlike goldens, and `options.allow_drop` is False.
     """
     options = replace(options, precision=parse_precision(options.precision, target))
+    demand_memory(run)
     say("reading the run")
     trained = open_trained(run, options.data, options.split)
     out = checked_out(out or run / f"{_stem(target, options)}{SUFFIX}")

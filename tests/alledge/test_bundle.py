@@ -12,6 +12,7 @@ from alledge.archive import pack
 from alledge.bundle import Bundle, write_bundle
 from alledge.calibration import Calibration
 from alledge.errors import BundleRefused, UsageError
+from alledge.files import write_bytes
 from alledge.labels import LABELS
 from alledge.manifest import FORMAT, Golden, Manifest, TensorSpec
 from alledge.preprocess import Preprocessing
@@ -302,3 +303,12 @@ def test_a_sample_of_the_tamper_script_is_refused(bundle):
     assert not +accepted
     assert len(tried) >= 18
     assert tried.total() > 1200
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_half_one(tmp_path, monkeypatch):
+    path = tmp_path / "a.alledge"
+    path.write_bytes(b"old")
+    monkeypatch.setattr("os.fsync", lambda number: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(path, b"new")
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
