@@ -32,6 +32,10 @@ class EngineError(AlledgeError, RuntimeError):
     """Raised when an inference engine fails or returns something that is not a probability vector."""
 
 
+class MemoryExhausted(AlledgeError, MemoryError):
+    """Raised when a device has too little memory for what it was asked to hold."""
+
+
 class OutputError(AlledgeError, OSError):
     """Raised when a file cannot be written where it was asked to go."""
 

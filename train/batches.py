@@ -1,5 +1,6 @@
 """Tiles to batches: decode and segment every file once, then augment and scale on the fly."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,25 +51,32 @@ def read_tiles(items: Sequence[Item], preprocessing: Preprocessing, on_file: Cal
     return Tiles(pixels=pixels, truth=truth)
 
 
+WORKERS = min(8, os.cpu_count() or 2)  # threads that augment; OpenCV frees the interpreter while it works
+
+
 class Batches(keras.utils.PyDataset):
     """Batches of (float32 [n, S, S, 3], one-hot float32 [n, 4]) for `fit`.
 
     With a seed the order is shuffled and every tile augmented; each (seed, epoch, batch) draws its own random
     stream, so the same seed gives the same batches whatever the number of workers.
+
+    `shares` devices get equal parts of every batch; the last rows of an epoch that do not fill all of them are left
+    out.
     """
 
     def __init__(self, tiles: Tiles, preprocessing: Preprocessing, batch: int, seed: int | None = None,
-                 strength: float = 1.0) -> None:
-        super().__init__(workers=1 if seed is None else 2, use_multiprocessing=False, max_queue_size=8)
+                 strength: float = 1.0, shares: int = 1) -> None:
+        super().__init__(workers=1 if seed is None else WORKERS, use_multiprocessing=False, max_queue_size=8)
         self._tiles, self._preprocessing, self._batch = tiles, preprocessing, batch
+        self._rows = len(tiles.truth) - len(tiles.truth) % shares
         self._seed, self._strength, self._epoch = seed, strength, 0
         self._order = self._shuffle()
 
     def __len__(self) -> int:
-        return -(-len(self._tiles.truth) // self._batch)
+        return -(-self._rows // self._batch)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        rows = self._order[index * self._batch:(index + 1) * self._batch]
+        rows = self._order[index * self._batch:min((index + 1) * self._batch, self._rows)]
         pixels = self._tiles.pixels[rows]
         if self._seed is not None:
             random = np.random.default_rng((self._seed, self._epoch, index))
@@ -77,13 +85,11 @@ class Batches(keras.utils.PyDataset):
         return scale(pixels, self._preprocessing), truth
 
     def begin(self, epoch: int) -> None:
-        """Go to the batches of an epoch, counted from 0."""
+        """Go to the batches of an epoch, counted from 0. (`on_epoch_end` would not do: how often it is called before
+        the first epoch depends on the Keras backend.)
+        """
         self._epoch = epoch
         self._order = self._shuffle()
-
-    def on_epoch_end(self) -> None:
-        """Go to the next epoch."""
-        self.begin(self._epoch + 1)
 
     def _shuffle(self) -> NDArray[Any]:
         rows = np.arange(len(self._tiles.truth))

@@ -33,6 +33,10 @@ def train(
     epochs: Annotated[int, typer.Option(min=1, max=1000)] = 6,
     batch: Annotated[int, typer.Option(min=1, max=1024)] = 32,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    precision: Annotated[str, typer.Option(help="float32, mixed_bfloat16 or mixed_float16; the saved run is "
+                                           "float32.")] = "float32",
+    distribute: Annotated[str, typer.Option(help="one device, all devices of this machine, or the workers in "
+                                            "TF_CONFIG.")] = "one",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Train a network with multi-head self-attention on smear images and leave a run folder.
@@ -44,13 +48,16 @@ def train(
     """
     dataset = read_dataset(data, split)
     _check_out(out, folds)
+    if folds and distribute == "workers":
+        raise UsageError("--folds and --distribute workers do not go together: train the folds on one machine each")
     with quiet() as person:
         from .crossval import cross_validate
         from .fit import train as fit
         from .options import Options
 
         progress = Progress(person)
-        options = Options(backbone, head, loss, weights, segment, epochs, batch, seed)
+        options = Options(backbone, head, loss, weights, segment, epochs, batch, seed, precision,
+                          distribute)
         if folds:
             summary = cross_validate(dataset, folds, out, options, progress)
         else:

@@ -24,6 +24,7 @@ class KeepEpochs(keras.callbacks.Callback):
         epochs: how many there will be at most.
         patience: epochs without improvement after which to stop; None never stops.
         progress: who is told.
+        writes: False only goes on from the checkpoint, which another process of the same training writes.
 
     Raises:
         DataError: when the checkpoint is of another training.
@@ -31,9 +32,10 @@ class KeepEpochs(keras.callbacks.Callback):
     """
 
     def __init__(self, model: keras.Model, checkpoint: Checkpoint | None, epochs: int, patience: int | None,
-                 progress: Progress) -> None:
+                 progress: Progress, writes: bool = True) -> None:
         super().__init__()
         self._checkpoint, self._epochs, self._patience, self._progress = checkpoint, epochs, patience, progress
+        self._writes = writes
         model.optimizer.build(model.trainable_variables)
         self.state = State()
         if checkpoint:
@@ -49,7 +51,7 @@ class KeepEpochs(keras.callbacks.Callback):
         self.state = self._after(epoch, {name: float(value) for name, value in logs.items()})
         self.model.stop_training = self.state.stopped
         try:
-            if self._checkpoint:
+            if self._checkpoint and self._writes:
                 self._checkpoint.write(self.state)
         except OutputError as error:
             self._progress.say(f"warning: {error}; the epochs before it stay there, training goes on")
@@ -81,7 +83,8 @@ class KeepEpochs(keras.callbacks.Callback):
         if found is None:
             if checkpoint.exists:
                 self._progress.say("warning: the epochs kept by an earlier training are damaged; starting over")
-            checkpoint.reserve(replace(_snapshot(model), best_weights=model.get_weights()))
+            if self._writes:
+                checkpoint.reserve(replace(_snapshot(model), best_weights=model.get_weights()))
             return
         for variable, value in zip([*model.variables, *model.optimizer.variables],
                                    [*found.variables, *found.optimizer], strict=True):

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from alledge.labels import LABELS
@@ -20,7 +21,9 @@ from .checkpoint import SLOTS, Checkpoint
 from .epochs import KeepEpochs
 from .losses import FocalLoss
 from .model import build_model
+from .numerics import naming_the_batch, precision
 from .options import Options
+from .placement import Placement, place
 from .recipe import Recipe, recipe_for
 
 History = dict[str, list[float]]
@@ -44,22 +47,52 @@ def learn(tiles: Mapping[str, Tiles], preprocessing: Preprocessing, options: Opt
     Raises:
         DataError: when `folder` holds epochs of another training.
         OutputError: when `folder` has no room for them.
+        MemoryExhausted: when a batch does not fit into the device.
+        UsageError: when the devices or the precision asked for are not to be had.
+        typer.Exit: in a worker that is not the first, whose work ends here.
     """
     recipe = recipe or recipe_for(options)
-    keras.utils.set_random_seed(options.seed)
-    model = build_model(options.backbone, options.weights, options.head, preprocessing.size)
-    batches = Batches(tiles["train"], preprocessing, options.batch, options.seed, recipe.strength)
-    trained = keras.Model(model.inputs, model.output["probs"])  # the embedding has no truth to be trained on
-    trained.compile(_optimizer(recipe, len(batches) * options.epochs), _loss(recipe, tiles["train"].truth),
-                    metrics=["accuracy"])
-    checkpoint = Checkpoint(folder, _identity(tiles, options, recipe), options.epochs) if folder else None
-    keep = KeepEpochs(trained, checkpoint, options.epochs, recipe.patience, progress)
-    batches.begin(keep.first_epoch)
-    with progress.bar("training", len(batches) * (options.epochs - keep.first_epoch)) as step:
-        told = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: step())
-        trained.fit(batches, initial_epoch=keep.first_epoch, epochs=options.epochs, verbose=0, callbacks=[told, keep],
-                    validation_data=Batches(tiles["val"], preprocessing, options.batch))
-    return model, keep.state.history
+    where = place(options.distribute)
+    where.check(options.batch, options.precision)
+    data = (Batches(tiles["train"], preprocessing, options.batch, options.seed, recipe.strength, where.replicas),
+            Batches(tiles["val"], preprocessing, options.batch, shares=where.replicas))
+    steps = len(data[0])
+    with where.scope(), precision(options.precision), naming_the_batch(options.batch):
+        keras.utils.set_random_seed(options.seed)
+        model = build_model(options.backbone, options.weights, options.head, preprocessing.size)
+        trained = keras.Model(model.inputs, model.output["probs"])  # the embedding has no truth to be trained on
+        trained.compile(_optimizer(recipe, steps * options.epochs, where), _loss(recipe, tiles["train"].truth),
+                        metrics=["accuracy"])
+        checkpoint = Checkpoint(folder, _identity(tiles, options, recipe), options.epochs) if folder else None
+        keep = KeepEpochs(trained, checkpoint, options.epochs, recipe.patience, progress, where.chief)
+        with progress.bar("training", steps * (options.epochs - keep.first_epoch)) as step:
+            _fit(where, trained, recipe, data, range(keep.first_epoch, options.epochs),
+                 [keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: data[0].begin(epoch),
+                                                 on_train_batch_end=lambda batch, logs: step()), keep])
+    if not where.chief:
+        progress.say("this worker is done: the first one writes the run")
+        raise typer.Exit
+    return _at_home(model, preprocessing, options), keep.state.history
+
+
+def _fit(where: Placement, model: keras.Model, recipe: Recipe, data: tuple[Batches, Batches], epochs: range,
+         callbacks: list[keras.callbacks.Callback]) -> None:
+    if where.strategy:
+        from .replicas import fit  # TensorFlow itself, which no other backend needs
+
+        fit(where.strategy, model, recipe.clip_norm, data, epochs, callbacks)
+    else:
+        model.fit(data[0], initial_epoch=epochs.start, epochs=epochs.stop, verbose=0, callbacks=callbacks,
+                  validation_data=data[1], shuffle=False)  # `Batches` has shuffled, in a way that survives a resume
+
+
+def _at_home(model: keras.Model, preprocessing: Preprocessing, options: Options) -> keras.Model:
+    """The network in float32 on one device, as it is saved and converted, whatever it was trained in."""
+    if (options.precision, options.distribute) == ("float32", "one"):
+        return model
+    home = build_model(options.backbone, "none", options.head, preprocessing.size)
+    home.set_weights(model.get_weights())
+    return home
 
 
 def forget(folder: Path) -> None:
@@ -68,8 +101,9 @@ def forget(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
-    return keras.optimizers.Adam(_schedule(recipe, steps), clipnorm=recipe.clip_norm)
+def _optimizer(recipe: Recipe, steps: int, where: Placement) -> keras.optimizers.Optimizer:
+    """Under tf.distribute the replicas clip what they have summed."""
+    return keras.optimizers.Adam(_schedule(recipe, steps), clipnorm=None if where.strategy else recipe.clip_norm)
 
 
 def _schedule(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | float:

@@ -8,6 +8,8 @@ from alledge.segmentation import MODES
 
 from .backbones import find
 from .heads import HEADS
+from .numerics import PRECISIONS
+from .placement import PLACES
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,16 @@ class Options:
     epochs: int = 6
     batch: int = 32
     seed: int = 0
+    precision: str = "float32"
+    distribute: str = "one"
 
     def __post_init__(self) -> None:
         find(self.backbone)
         if self.weights not in ("imagenet", "none") and not Path(self.weights).is_file():
             raise UsageError(f"--weights {self.weights}: expected imagenet, none or a weights file, found no such file")
         for name, value, known in (("head", self.head, tuple(HEADS)), ("loss", self.loss, ("focal", "crossentropy")),
-                                   ("segment", self.segment, MODES)):
+                                   ("segment", self.segment, MODES), ("precision", self.precision, PRECISIONS),
+                                   ("distribute", self.distribute, PLACES)):
             if value not in known:
                 raise UsageError(f"--{name} {value!r} is unknown: expected {', '.join(known)}")
         for name, number in (("epochs", self.epochs), ("batch", self.batch)):

@@ -17,7 +17,7 @@ from alledge.labels import LABELS
 from alledge.runfolder import CALIBRATION_TILES, HELD_OUT_TILES, read_record, read_tiles
 
 pytest.importorskip("keras", reason="needs the extra `train`")
-TINY = ("--backbone", "tiny", "--weights", "none", "--epochs", 2)
+TINY = ("--backbone", "tiny", "--weights", "none", "--epochs", 2, "--batch", 8)
 
 
 @pytest.fixture(scope="module")
