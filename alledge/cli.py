@@ -21,6 +21,7 @@ COMMANDS = {
     "data": ("alledge.train.cli:data", "Look at a data set before trusting it."),
     "train": ("alledge.train.cli:train", "Train a network on smear images and leave a run folder."),
     "explain": ("alledge.train.cli:explain", "Show where a network looked and what spoke for its verdict."),
+    "reproduce": ("alledge.train.cli:reproduce", "Train the paper's tables again and print them beside ours."),
     "evaluate": ("alledge.evaluate:evaluate", "Score a run or a bundle on labelled images."),
     "convert": ("alledge.convert.cli:convert", "Turn a run into a bundle that a board can run."),
     "keys": ("alledge.keys:keys", "Make and show the keys that sign bundles."),

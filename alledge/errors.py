@@ -24,6 +24,10 @@ class DataError(AlledgeError, ValueError):
     """Raised when a data set, split or run folder contradicts itself or lacks what is needed."""
 
 
+class WeightsMissing(DataError):
+    """Raised when pretrained weights cannot be had on this machine."""
+
+
 class CameraError(AlledgeError, OSError):
     """Raised when a camera cannot be opened or stops giving frames."""
 

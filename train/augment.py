@@ -30,8 +30,10 @@ def augment(tile: Tile, random: Random, strength: float = 1.0) -> Tile:
         tile: left as it is.
         random: the stream to draw from.
         strength: 0-1, scales how many tiles get each change but the turning, which costs nothing to learn. A small
-            network that starts from nothing cannot learn all of them in a minute.
+            network that starts from nothing cannot learn all of them in a minute. 0 changes nothing at all.
     """
+    if not strength:
+        return tile
     if random.random() < CORNER_SHARE * strength:
         tile = _paint_over_corner(tile, random)
     tile = _turn(tile, random)

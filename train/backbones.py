@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from alledge.errors import DataError, UsageError
+from alledge.errors import DataError, UsageError, WeightsMissing
 from alledge.preprocess import Preprocessing
 
 
@@ -39,14 +39,14 @@ class Backbone:
     dropout: float = 0.3
 
 
-def preprocessing_for(backbone: str, segment: str) -> Preprocessing:
-    """The input a backbone wants, with the chosen segmentation.
+def preprocessing_for(backbone: str, segment: str, size: int | None = None) -> Preprocessing:
+    """The input a backbone wants, with the chosen segmentation and, where it is not the row's own, size.
 
     Raises:
         UsageError: for an unknown backbone.
     """
     row = find(backbone)
-    return Preprocessing.model_validate({"size": row.size, "segment": segment, "scale": row.scale,
+    return Preprocessing.model_validate({"size": size or row.size, "segment": segment, "scale": row.scale,
                                          "offset": row.offset})
 
 
@@ -69,14 +69,17 @@ def feature_map(backbone: str, image: Any, weights: str) -> Any:
 
     Raises:
         UsageError: for an unknown backbone.
-        DataError: when the weights cannot be had or belong to another network.
+        WeightsMissing: when they cannot be downloaded.
+        DataError: when the file is cut short or belongs to another network.
     """
     row = find(backbone)
     try:
         model = row.build(image, "imagenet" if weights == "imagenet" else None)
     except Exception as error:  # Keras raises bare Exception when the download fails
-        raise DataError(f"weights 'imagenet' for {backbone} could not be had ({error}); download them elsewhere and "
-                        "pass the file with --weights FILE, or use --weights none") from error
+        if weights != "imagenet":
+            raise
+        raise WeightsMissing(f"weights 'imagenet' for {backbone} could not be had ({error}); download them elsewhere "
+                             "and pass the file with --weights FILE, or use --weights none") from error
     if weights not in ("imagenet", "none"):
         _load(model, backbone, Path(weights))
     model = row.adapt(model)

@@ -1,12 +1,13 @@
 """Commands of the desktop stage: `train` and `data audit`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from alledge.dataset import FOLD_COLUMNS, read_dataset
-from alledge.errors import UsageError
+from alledge.errors import DataError, UsageError
 from alledge.output import Progress, command_group, emit
 from alledge.quiet import quiet
 from alledge.runfolder import RECORD, REPORT, TrainingRecord
@@ -85,6 +86,53 @@ def explain(
     shares = ", ".join(f"{name.replace('_', '-')} {heat['inside_nuclei']:.0%}" for name, heat in found["maps"].items())
     typer.echo(f"{found['verdict']} (most likely {found['most_likely']}, {found['confidence']:.0%}); share inside the "
                f"nuclei: {shares} (they cover {found['coverage']:.0%}); {out}")
+
+
+def reproduce(
+    table: Annotated[int, typer.Option(help="5 (with attention), 6 (without), 7 (heads) or 8 (losses).")],
+    data: Annotated[Path, typer.Option(help="Folder with one sub-folder per class.")],
+    split: Annotated[Path | None, typer.Option(help="Split CSV; default DATA/split.csv if there is one.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the runs and the table; finished ones in it are "
+                                      "kept.")] = Path("reproduced"),
+    protocol: Annotated[str, typer.Option(help="paper (dealt, then multiplied), leaky (the paper's order) or split "
+                                          "(the rows of the split).")] = "paper",
+    backbones: Annotated[str, typer.Option(help="Train only these, comma-separated; default the table's.")] = "",
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Trainings per cell.")] = 1,
+    weights: Annotated[str, typer.Option(help="imagenet (downloaded by Keras), none, or a weights file of the one "
+                                         "backbone.")] = "imagenet",
+    epochs: Annotated[int | None, typer.Option(min=1, max=1000, help="At most; default 30, with split 6.")] = None,
+    batch: Annotated[int, typer.Option(min=1, max=1024)] = 32,
+    test_per_class: Annotated[int, typer.Option(min=1, help="Images put aside for the test (paper, leaky).")] = 100,
+    per_class: Annotated[int, typer.Option(min=10, help="Tiles per class to learn from (paper, leaky).")] = 1800,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Train the networks of one of the paper's tables and print the paper's figures beside ours.
+
+    Every training is a run folder in OUT/PROTOCOL; run the same command again after an interruption. What could not
+    be trained here is listed with the command that does it.
+
+    Example: alledge reproduce --table 5 --data smears --backbones mobilenetv2,vgg19 --seeds 3
+    """
+    dataset = read_dataset(data, split)
+    _check_out(out, None)
+    asked = {"table": table, "data": data, "split": split, "out": out, "protocol": protocol, "seeds": seeds,
+             "epochs": epochs, "batch": batch, "test-per-class": test_per_class, "per-class": per_class}
+    command = shlex.join(["alledge", "reproduce", *(word for name, value in asked.items() if value is not None
+                                                    for word in (f"--{name}", str(value)))])
+    with quiet() as person:
+        from .comparison import page
+        from .reproduce import Plan
+        from .reproduce import reproduce as train_table
+
+        names = tuple(name.strip() for name in backbones.split(",") if name.strip())
+        plan = Plan(table, protocol, names, seeds, weights, epochs, batch, test_per_class, per_class)
+        report = train_table(dataset, out, plan, command, Progress(person))
+    if json:
+        emit(report)
+    else:
+        typer.echo(page(report))
+    if all(row["accuracy"] is None for row in report["rows"]):
+        raise DataError(f"no cell of table {table} could be measured; the table says why")
 
 
 @data.callback()

@@ -50,7 +50,7 @@ def cross_validate(dataset: Dataset, folds: str, out: Path, options: Options,
         run = out / f"{folds}-{name}"
         held_out = hold_out(dataset, folds, name)
         if is_run(run):
-            _check_same(run, held_out, options)
+            check_same(run, held_out, options)
             progress.say(f"fold {name}: complete already, kept")
         else:
             progress.say(f"fold {name}: training")
@@ -61,7 +61,12 @@ def cross_validate(dataset: Dataset, folds: str, out: Path, options: Options,
     return _pool(out, folds, cut, done, options, {i.md5: i.group for i in dataset.items})
 
 
-def _check_same(run: Path, dataset: Dataset, options: Options) -> None:
+def check_same(run: Path, dataset: Dataset, options: Options) -> None:
+    """Refuse to take a finished run for another one.
+
+    Raises:
+        DataError: when it was made with other options or another split.
+    """
     record = read_record(run)
     if record.options != asdict(options) or record.provenance["split_sha256"] != dataset.split_sha256:
         raise DataError(f"{run}: holds a run with other options or another split; choose another --out")

@@ -35,17 +35,19 @@ from alledge.runfolder import (
 
 from .backbones import preprocessing_for
 from .baseline import histogram_accuracy
-from .batches import predict, read_tiles
+from .batches import predict
 from .card import write_card
 from .findings import composition
 from .learn import forget, learn
 from .options import Options
+from .protocol import SPLIT, Protocol
 from .report import write_report
 
 KEPT_TILES = 200  # training tiles for conversion, which ranges int8 on some and fits the domain gate on all
 
 
-def train(dataset: Dataset, out: Path, options: Options, progress: Progress) -> TrainingRecord:
+def train(dataset: Dataset, out: Path, options: Options, progress: Progress,
+          protocol: Protocol = SPLIT) -> TrainingRecord:
     """Train on `train` rows, select and calibrate on `val` rows, score on `test` rows.
 
     Raises:
@@ -54,12 +56,11 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress) -> 
     """
     items = {name: dataset.subset(name) for name in SUBSETS}
     _check_subsets(items)
-    preprocessing = preprocessing_for(options.backbone, options.segment)
-    with progress.bar("reading images", len(dataset.items)) as step:
-        tiles = {name: read_tiles(rows, preprocessing, step, progress.say) for name, rows in items.items()}
-    progress.say(f"{', '.join(f'{len(rows)} {name}' for name, rows in items.items())} images, {preprocessing.size} px")
+    preprocessing = preprocessing_for(options.backbone, options.segment, protocol.size)
+    tiles = protocol.read(items, preprocessing, progress)
+    progress.say(f"{', '.join(f'{len(t.truth)} {name}' for name, t in tiles.items())} images, {preprocessing.size} px")
     started = time.monotonic()
-    model, history = learn(tiles, preprocessing, options, progress, folder=out)
+    model, history = learn(tiles, preprocessing, options, progress, protocol.recipe(options), out)
     seconds = time.monotonic() - started
     calibration, probabilities, sure = _judge(model, tiles, preprocessing)
     out.mkdir(parents=True, exist_ok=True)
@@ -70,7 +71,7 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress) -> 
         preprocessing=preprocessing,
         calibration=calibration,
         options=asdict(options),
-        provenance=_provenance(dataset, items, seconds),
+        provenance={"protocol": protocol.name, **_provenance(dataset, items, seconds)},
         metrics={**score(probabilities, tiles["test"].truth, sure, [i.group for i in items["test"]]).to_json(),
                  "baseline_histogram_accuracy": histogram_accuracy(items["train"], items["test"])},
         history=history,

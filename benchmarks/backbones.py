@@ -1,0 +1,151 @@
+"""Every backbone with every head, from random weights: does it build, learn a step, come back from disk and judge?
+
+    python benchmarks/backbones.py [--backbones NAME ...] [--heads NAME ...] [--steps N] [--batch N] [--kept FILE]
+
+Each pair has a process of its own, so that its peak memory is its own; finished pairs in FILE are not measured again.
+Tiles are drawn smears; accuracy after a few steps from random weights means nothing and is not shown. Writes
+docs/results/backbones.md.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HEADS = ("compact", "mhsa", "plain")
+PER_CLASS = 1  # smears
+MIB = 2 ** 20
+
+
+def measure(backbone: str, head: str, steps: int, batch: int) -> dict[str, Any]:
+    """Build, train, save, load and judge one network in this process."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras
+    import numpy as np
+
+    from alledge.labels import LABELS
+    from alledge.metrics import score
+    from alledge.preprocess import resize, scale
+    from alledge.synthetic import draw_field
+    from alledge.train.backbones import preprocessing_for
+    from alledge.train.losses import FocalLoss
+    from alledge.train.model import build_model
+
+    started = time.perf_counter()
+    keras.utils.set_random_seed(0)
+    preprocessing = preprocessing_for(backbone, "none")
+    truth = np.repeat(np.arange(len(LABELS)), PER_CLASS)
+    tiles = np.stack([resize(draw_field(LABELS[t], i).rgb, preprocessing.size) for i, t in enumerate(truth)])
+    images, wanted = scale(tiles, preprocessing), np.eye(len(LABELS), dtype=np.float32)[truth]
+    model = build_model(backbone, "none", head)
+    built = time.perf_counter() - started
+    trained = keras.Model(model.inputs, model.output["probs"])
+    trained.compile(keras.optimizers.Adam(1e-4), FocalLoss())
+    trained.train_on_batch(images[:batch], wanted[:batch])  # traces the graph
+    times, losses = [], []
+    for step in range(steps):
+        rows = (np.arange(batch) + step * batch) % len(truth)
+        before = time.perf_counter()
+        losses.append(float(trained.train_on_batch(images[rows], wanted[rows])))
+        times.append(time.perf_counter() - before)
+    before = judge(model, images)
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "model.keras"
+        keras.Model(model.inputs, model.output).save(path)
+        size = path.stat().st_size
+        after = judge(keras.models.load_model(path, compile=False), images)
+    if not (np.isfinite(losses).all() and np.array_equal(before, after)):
+        raise SystemExit(f"{backbone} {head}: losses {losses}; equal after loading: {np.array_equal(before, after)}")
+    return {"size": preprocessing.size, "parameters": model.count_params(), "file_mib": size / MIB,
+            "build_s": built, "step_s": statistics.median(times), "n": score(after, truth).n,
+            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def judge(model: Any, images: Any) -> Any:
+    """Probabilities [n, 4], one image at a time: a whole batch of the largest network needs gigabytes."""
+    import numpy as np
+
+    return np.concatenate([model.predict_on_batch(images[i:i + 1])["probs"] for i in range(len(images))])
+
+
+def measured(backbone: str, head: str, options: argparse.Namespace) -> dict[str, Any]:
+    """What a child process measured, now or in an earlier call."""
+    pairs = [json.loads(line) for line in options.kept.read_text().splitlines()] if options.kept.exists() else []
+    for pair in pairs:
+        if (pair["backbone"], pair["head"]) == (backbone, head):
+            return dict(pair)
+    command = [sys.executable, __file__, "--one", backbone, head, "--steps", str(options.steps), "--batch",
+               str(options.batch)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(done.stderr, file=sys.stderr)
+        raise SystemExit(f"{backbone} {head} ended with exit code {done.returncode}")
+    pair = {"backbone": backbone, "head": head, **json.loads(done.stdout.splitlines()[-1])}
+    with options.kept.open("a") as file:
+        file.write(json.dumps(pair) + "\n")
+    print(row(pair), flush=True)
+    return pair
+
+
+def row(pair: dict[str, Any]) -> str:
+    """One line of the table."""
+    return (f"| {pair['backbone']} | {pair['head']} | {pair['size']} | {pair['parameters'] / 1e6:.1f} | "
+            f"{pair['file_mib']:.0f} | {pair['build_s']:.0f} | {pair['step_s']:.2f} | {pair['peak_mib']:.0f} |")
+
+
+PAGE = """# Eight backbones, three heads
+
+`{command}`, {date}, {machine}.
+
+From random weights, each network was built, took {steps} timed steps of {batch} drawn smears (after one that traces the
+graph), was saved, loaded without this package's classes and gave exactly the probabilities it gave before, on {n} drawn
+smears. A step's seconds are the median of {steps}, on a machine that did other work too: orders of magnitude. Memory is
+the peak of the process, which is about 600 MiB before any network is built.
+
+| backbone | head | px | parameters, M | file, MiB | build, s | step, s | peak, MiB |
+|---|---|---|---|---|---|---|---|
+{rows}
+
+Accuracy with ImageNet weights on smears is not measured here, for want of the weights and of a GPU; one command each:
+`alledge reproduce --table 5 --data DIR --split CSV` (and 6, 7, 8; `--backbones NAME --weights FILE` for one at a time).
+What was measured of MobileNetV2 stands in [taleghani.md](taleghani.md).
+"""
+
+
+def main() -> None:
+    """Measure every pair and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbones", nargs="*", help="default: all but tiny")
+    parser.add_argument("--heads", nargs="*", default=list(HEADS))
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("docs/results/backbones.md"))
+    parser.add_argument("--kept", type=Path, default=Path("build/backbones.jsonl"))
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(*options.one, options.steps, options.batch)))
+        return
+    from alledge.train.backbones import BACKBONES
+
+    options.kept.parent.mkdir(parents=True, exist_ok=True)
+    names = options.backbones or [name for name in BACKBONES if name != "tiny"]
+    rows = [row(measured(backbone, head, options)) for backbone in names for head in options.heads]
+    options.out.write_text(PAGE.format(
+        command=f"python benchmarks/backbones.py --steps {options.steps} --batch {options.batch}",
+        date=datetime.date.today(), machine=f"{platform.machine()}, {os.cpu_count()} cores, no GPU",
+        steps=options.steps, batch=options.batch, n=PER_CLASS * 4, rows="\n".join(rows)), encoding="utf-8")
+    print(options.out)
+
+
+if __name__ == "__main__":
+    main()

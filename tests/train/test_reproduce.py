@@ -1,0 +1,110 @@
+"""The paper's tables, on drawn smears and the smallest network."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras", reason="needs the extra `train`")
+
+from alledge.dataset import read_dataset
+from alledge.errors import DataError, UsageError
+from alledge.output import Progress
+from alledge.train.comparison import page
+from alledge.train.paired import interval, mcnemar
+from alledge.train.reproduce import Plan, reproduce
+
+QUICK = {"backbones": ("tiny",), "weights": "none", "epochs": 1, "test_per_class": 3, "per_class": 10}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    return tmp_path_factory.mktemp("told") / "told.txt"
+
+
+@pytest.fixture(scope="module")
+def made(smears, tmp_path_factory, told):
+    out = tmp_path_factory.mktemp("reproduced")
+
+    def make(table, **changes):
+        with told.open("w") as file:
+            return reproduce(read_dataset(smears), out, Plan(table, **{**QUICK, **changes}), "alledge reproduce",
+                             Progress(file))
+
+    make(6)
+    return out, make
+
+
+def row_of(report, head, backbone="tiny"):
+    return next(r for r in report["rows"] if (r["backbone"], r["head"]) == (backbone, head))
+
+
+def test_finished_cells_are_kept_and_heads_are_compared_on_the_same_images(made, told):
+    out, make = made
+    before = (out / "paper" / "tiny-plain-focal-0" / "model.keras").stat().st_mtime_ns
+    report = make(7)
+    assert "tiny-plain-focal-0: complete already, kept" in told.read_text()
+    assert (out / "paper" / "tiny-plain-focal-0" / "model.keras").stat().st_mtime_ns == before
+    ours = row_of(report, "mhsa")
+    assert ours["ci95"][0] <= ours["accuracy"] <= ours["ci95"][1]
+    assert 0 < ours["versus_plain"]["p"] <= 1
+    assert row_of(report, "plain")["versus_plain"] is None
+    assert report["comparisons"] == 2
+    assert report["test_images"] == 12
+    assert json.loads((out / "table-7-paper.json").read_text()) == json.loads(json.dumps(report))
+
+
+def test_what_is_not_measured_is_listed_with_its_command_and_no_figure_is_invented(made):
+    _, make = made
+    report = make(6)
+    missing = row_of(report, "plain", "vgg19")
+    assert missing["accuracy"] is None
+    assert missing["missing"] == {"reason": "not trained yet", "command": "alledge reproduce --backbones vgg19"}
+    text = page(report)
+    assert "| tiny | plain | focal | not at hand |" in text
+    assert text.count("`alledge reproduce --backbones ") == 8
+    assert "histogram" in text
+    assert "RESEARCH USE ONLY" in text
+
+
+def test_the_papers_own_figure_stands_in_its_row(made):
+    _, make = made
+    assert row_of(make(7), "mhsa", "vgg19")["paper"] == 0.9925
+
+
+def test_a_finished_run_is_not_taken_for_another(made):
+    _, make = made
+    for changes in ({"epochs": 2}, {"per_class": 11}, {"test_per_class": 2}):
+        with pytest.raises(DataError, match="choose another --out"):
+            make(6, **changes)
+
+
+@pytest.mark.parametrize(("changes", "says"), [
+    ({"table": 4}, "5, 6, 7, 8"),
+    ({"protocol": "fair"}, "paper, leaky, split"),
+    ({"backbones": ("vgg99",)}, "vgg99"),
+    ({"weights": "some.h5"}, "--backbones"),
+])
+def test_wrong_wishes_are_one_sentence(changes, says):
+    with pytest.raises(UsageError, match=says):
+        Plan(**{"table": 5, **changes})
+
+
+def test_mcnemar_is_the_exact_binomial_on_images_one_of_two_called_right():
+    first = np.array([[True] * 10 + [False] * 2 + [True] * 5 + [False] * 3])
+    second = np.array([[False] * 10 + [True] * 2 + [True] * 5 + [False] * 3])
+    test = mcnemar(first, second)
+    assert (test.only_first, test.only_second) == (10, 2)
+    assert test.p == pytest.approx(2 * (1 + 12 + 66) / 2 ** 12)
+    assert mcnemar(first, first).p == 1.0
+    assert mcnemar(np.repeat(first, 5, 0), np.repeat(second, 5, 0)) == test  # more seeds are not more images
+
+
+def test_intervals_grow_with_groups_and_never_vanish():
+    random = np.random.default_rng(0)
+    by_group = np.repeat(random.random(20) < 0.8, 10)[None]
+    alone, grouped = interval(by_group, [str(i) for i in range(200)]), interval(by_group, np.repeat(range(20), 10))
+    assert grouped[1] - grouped[0] > 2 * (alone[1] - alone[0])
+    low, high = interval(np.ones((3, 100), bool), [str(i) for i in range(100)])
+    assert 0.95 < low < 1.0
+    assert high == 1.0
