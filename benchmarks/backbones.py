@@ -1,8 +1,8 @@
 """Every backbone with every head, from random weights: does it build, learn a step, come back from disk and judge?
 
-    python benchmarks/backbones.py [--backbones NAME ...] [--heads NAME ...] [--steps N] [--batch N] [--kept FILE]
+    python benchmarks/backbones.py [--backbones NAME ...] [--heads NAME ...] [--steps N] [--batch N] [--eager]
 
-Each pair has a process of its own, so that its peak memory is its own; finished pairs in FILE are not measured again.
+Each pair has a process of its own, so that its peak memory is its own; finished pairs in --kept are not measured again.
 Tiles are drawn smears; accuracy after a few steps from random weights means nothing and is not shown. Writes
 docs/results/backbones.md.
 """
@@ -26,7 +26,7 @@ PER_CLASS = 1  # smears
 MIB = 2 ** 20
 
 
-def measure(backbone: str, head: str, steps: int, batch: int) -> dict[str, Any]:
+def measure(backbone: str, head: str, steps: int, batch: int, eager: bool) -> dict[str, Any]:
     """Build, train, save, load and judge one network in this process."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
@@ -49,8 +49,8 @@ def measure(backbone: str, head: str, steps: int, batch: int) -> dict[str, Any]:
     model = build_model(backbone, "none", head)
     built = time.perf_counter() - started
     trained = keras.Model(model.inputs, model.output["probs"])
-    trained.compile(keras.optimizers.Adam(1e-4), FocalLoss())
-    trained.train_on_batch(images[:batch], wanted[:batch])  # traces the graph
+    trained.compile(keras.optimizers.Adam(1e-4), FocalLoss(), run_eagerly=eager)
+    trained.train_on_batch(images[:batch], wanted[:batch])  # traces the graph, if any
     times, losses = [], []
     for step in range(steps):
         rows = (np.arange(batch) + step * batch) % len(truth)
@@ -65,16 +65,19 @@ def measure(backbone: str, head: str, steps: int, batch: int) -> dict[str, Any]:
         after = judge(keras.models.load_model(path, compile=False), images)
     if not (np.isfinite(losses).all() and np.array_equal(before, after)):
         raise SystemExit(f"{backbone} {head}: losses {losses}; equal after loading: {np.array_equal(before, after)}")
-    return {"size": preprocessing.size, "parameters": model.count_params(), "file_mib": size / MIB,
+    return {"mode": "eager" if eager else "graph",
+            "size": preprocessing.size, "parameters": model.count_params(), "file_mib": size / MIB,
             "build_s": built, "step_s": statistics.median(times), "n": score(after, truth).n,
             "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
 def judge(model: Any, images: Any) -> Any:
     """Probabilities [n, 4], one image at a time: a whole batch of the largest network needs gigabytes."""
+    import keras
     import numpy as np
 
-    return np.concatenate([model.predict_on_batch(images[i:i + 1])["probs"] for i in range(len(images))])
+    outputs = [model(images[i:i + 1], training=False)["probs"] for i in range(len(images))]
+    return np.concatenate([keras.ops.convert_to_numpy(probs) for probs in outputs])
 
 
 def measured(backbone: str, head: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -84,7 +87,7 @@ def measured(backbone: str, head: str, options: argparse.Namespace) -> dict[str,
         if (pair["backbone"], pair["head"]) == (backbone, head):
             return dict(pair)
     command = [sys.executable, __file__, "--one", backbone, head, "--steps", str(options.steps), "--batch",
-               str(options.batch)]
+               str(options.batch), *(["--eager"] if options.eager else [])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         print(done.stderr, file=sys.stderr)
@@ -99,7 +102,8 @@ def measured(backbone: str, head: str, options: argparse.Namespace) -> dict[str,
 def row(pair: dict[str, Any]) -> str:
     """One line of the table."""
     return (f"| {pair['backbone']} | {pair['head']} | {pair['size']} | {pair['parameters'] / 1e6:.1f} | "
-            f"{pair['file_mib']:.0f} | {pair['build_s']:.0f} | {pair['step_s']:.2f} | {pair['peak_mib']:.0f} |")
+            f"{pair['file_mib']:.0f} | {pair['build_s']:.0f} | {pair['step_s']:.2f} ({pair['mode']}) | "
+            f"{pair['peak_mib']:.0f} |")
 
 
 PAGE = """# Eight backbones, three heads
@@ -107,9 +111,9 @@ PAGE = """# Eight backbones, three heads
 `{command}`, {date}, {machine}.
 
 From random weights, each network was built, took {steps} timed steps of {batch} drawn smears (after one that traces the
-graph), was saved, loaded without this package's classes and gave exactly the probabilities it gave before, on {n} drawn
-smears. A step's seconds are the median of {steps}, on a machine that did other work too: orders of magnitude. Memory is
-the peak of the process, which is about 600 MiB before any network is built.
+graph, where there is one), was saved, loaded without this package's classes and gave exactly the probabilities it gave
+before, on {n} drawn smears. A step's seconds are the median of {steps}, on a machine that did much other work too: orders
+of magnitude. Memory is the peak of the process, which is about 600 MiB before any network is built.
 
 | backbone | head | px | parameters, M | file, MiB | build, s | step, s | peak, MiB |
 |---|---|---|---|---|---|---|---|
@@ -129,11 +133,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("docs/results/backbones.md"))
+    parser.add_argument("--eager", action="store_true", help="trace no graph: slower steps, a minute less per pair")
     parser.add_argument("--kept", type=Path, default=Path("build/backbones.jsonl"))
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(*options.one, options.steps, options.batch)))
+        print(json.dumps(measure(*options.one, options.steps, options.batch, options.eager)))
         return
     from alledge.train.backbones import BACKBONES
 
