@@ -112,8 +112,8 @@ PAGE = """# Eight backbones, three heads
 
 From random weights, each network was built, took {steps} timed steps of {batch} drawn smears (after one that traces the
 graph, where there is one), was saved, loaded without this package's classes and gave exactly the probabilities it gave
-before, on {n} drawn smears. A step's seconds are the median of {steps}, on a machine that did much other work too: orders
-of magnitude. Memory is the peak of the process, which is about 600 MiB before any network is built.
+before, on {n} drawn smears. A step's seconds are the median of {steps}, on a machine that did much other work too:
+orders of magnitude. Memory is the peak of the process, which is about 600 MiB before any network is built.
 
 | backbone | head | px | parameters, M | file, MiB | build, s | step, s | peak, MiB |
 |---|---|---|---|---|---|---|---|
