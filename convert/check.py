@@ -110,7 +110,7 @@ def gates(comparisons: Mapping[str, Comparison]) -> dict[str, dict[str, Any]]:
     known = {k: c.accuracy for k, c in comparisons.items() if c.accuracy is not None}
     if known:
         found["accuracy_drop"] = {"limit": MAX_DROP, "forgiven_tiles": _allowed(comparisons, MAX_DROP),
-                                  "measured": {k: -a.delta for k, a in known.items()},
+                                  "measured": {k: 0.0 - a.delta for k, a in known.items()},
                                   "passed": all(a.lost <= _forgiven(MAX_DROP, a.n) for a in known.values())}
     return found
 

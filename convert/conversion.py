@@ -18,15 +18,16 @@ from alledge.runfolder import MODEL_CARD
 from .check import Comparison, badness, demand, doubts, failed_gates, gates, goldens_gate
 from .converted import Converted
 from .goldens import Goldens, make_goldens
-from .judgement import calibrate, confessions, judge, sources
+from .judgement import Judgement, calibrate, confessions, sources
 from .memory import demand_memory
+from .next_steps import next_steps
 from .options import Options
 from .precision import PRECISIONS, parse_precision
-from .targets import load_target
-from .tiles import WORDS
+from .remedies import convert_until_it_holds
 from .trained import Trained, open_trained
 
 _LIBRARIES = ("keras", "tensorflow", "tensorflow-cpu", "ai-edge-litert", "tf2onnx", "onnx", "onnxruntime", "numpy")
+WORST_LAYERS = 10  # that a bundle lists; the report beside it has all
 Say = Callable[[str], None]
 
 
@@ -35,16 +36,22 @@ class Conversion:
     """A written bundle and everything that was found out on the way.
 
     Attributes:
-        comparisons: kernel set -> float against converted.
+        trained: the run; judgement: both networks' outputs on its held-out tiles.
         gates: name -> limit, measured, passed.
         warnings: what the user has to know or do, one sentence each.
     """
 
     bundle: Bundle
     converted: Converted
-    comparisons: dict[str, Comparison]
+    trained: Trained
+    judgement: Judgement
     gates: dict[str, dict[str, Any]]
     warnings: tuple[str, ...]
+
+    @property
+    def comparisons(self) -> dict[str, Comparison]:
+        """Kernel set -> float against converted."""
+        return self.judgement.comparisons
 
     def to_json(self) -> dict[str, Any]:
         """The document of `alledge convert --json`: of the kernel sets, the one that did worst."""
@@ -79,9 +86,7 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
     trained = open_trained(run, options.data, options.split)
     out = checked_out(out or run / f"{_stem(target, options)}{SUFFIX}")
     say(f"converting for {target}")
-    converted = load_target(target)(trained, options)
-    say(f"judging on {len(trained.held_out.truth)} held-out {WORDS[trained.held_out.origin]}")
-    judgement = judge(trained, converted)
+    converted, judgement, remedies = convert_until_it_holds(trained, target, options, say)
     comparisons = judgement.comparisons
     goldens = make_goldens(converted, trained.record.preprocessing)
     found = {**gates(comparisons), **converted.facts, "goldens": goldens_gate(goldens.spread, converted.tolerance)}
@@ -90,12 +95,14 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
     warnings = (*converted.warnings, *confessions(trained), *doubts(next(iter(comparisons.values()))),
                 *_accepted(found))
     calibration = calibrate(trained, converted, judgement)
-    manifest = _manifest(trained, target, converted, calibration, comparisons, found, goldens, warnings)
+    metrics = {**_metrics(trained, converted, judgement, found), "remedies": remedies, "warnings": list(warnings),
+               "next": list(next_steps(target, converted.compiled))}
+    manifest = _manifest(trained, target, converted, calibration, goldens, metrics)
     manifest = manifest.model_copy(update={"precision": options.precision, "release": options.issue.release,
                                             "expires": options.issue.expires})
     say("writing the bundle")
     bundle = write_bundle(out, manifest, _members(run, converted, goldens), options.issue.key)
-    return Conversion(bundle, converted, comparisons, found, warnings)
+    return Conversion(bundle, converted, trained, judgement, found, warnings)
 
 
 def _stem(target: Target, options: Options) -> str:
@@ -128,9 +135,18 @@ def _accepted(found: dict[str, dict[str, Any]]) -> list[str]:
     return [f"gate not met and accepted with --allow-drop: {', '.join(failed)}"] if failed else []
 
 
+def _metrics(trained: Trained, converted: Converted, judgement: Judgement,
+             found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What was measured before the bundle was written."""
+    return {"run": trained.record.metrics, "checked_with": list(converted.kernels), "gates": found,
+            "conversion": {k: c.to_json() for k, c in judgement.comparisons.items()}, **sources(trained),
+            "operations": [asdict(row) for row in converted.operations], **converted.findings,
+            "layers": [row.to_json() for row in converted.layers[:WORST_LAYERS]],
+            "allow_drop": bool(failed_gates(found))}
+
+
 def _manifest(trained: Trained, target: Target, converted: Converted, calibration: Calibration,
-              comparisons: dict[str, Comparison], found: dict[str, dict[str, Any]], goldens: Goldens,
-              warnings: tuple[str, ...]) -> Manifest:
+              goldens: Goldens, metrics: dict[str, Any]) -> Manifest:
     return Manifest(
         format=FORMAT,
         target=target,
@@ -147,11 +163,7 @@ def _manifest(trained: Trained, target: Target, converted: Converted, calibratio
         head=converted.head,
         compiled=converted.compiled,
         compiler=converted.compiler,
-        metrics={"run": trained.record.metrics, "checked_with": list(converted.kernels), "gates": found,
-                 "conversion": {k: c.to_json() for k, c in comparisons.items()},
-                 "operations": [asdict(row) for row in converted.operations], **converted.findings,
-                 **sources(trained),
-                 "allow_drop": bool(failed_gates(found)), "warnings": list(warnings)},
+        metrics=metrics,
         provenance={**trained.record.provenance, "run_id": trained.record.run_id, "alledge": __version__,
                     "converted_with": _versions()},
         members=[],

@@ -48,6 +48,7 @@ def convert(trained: Trained, options: Options) -> Converted:
     return _finished(Converted(
         last.content, MODEL, "coral", tensors["image"], answers["probs"], answers["embedding"],
         kernels(last.content, last.head), rows, TOLERANCE, slow_kernels=frozenset({BUILTIN}), compiled=False,
+        layers=last.layers,
         head=None if last.head is None else Head(model=HEAD, features=tensors[FEATURES], input=answers[FEATURES]),
         extra_members={} if last.head is None else {HEAD: last.head}, facts=_facts(last, last.lint),
         warnings=_warnings(last, last.lint),

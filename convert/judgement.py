@@ -1,6 +1,7 @@
 """Float and converted network side by side on held-out tiles, under every kernel set, and what follows from it."""
 
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,15 @@ SLOW_TILES = 60  # held-out tiles for kernels that take ten times as long
 
 @dataclass(frozen=True)
 class Judgement:
-    """Attributes: comparisons by kernel set; before, after: float and converted (default kernels) on all tiles."""
+    """Attributes: comparisons by kernel set; before, after: float and converted (default kernels) on all tiles.
+
+    milliseconds: what a tile took the default kernels on this machine, on average.
+    """
 
     comparisons: dict[str, Comparison]
     before: Outputs
     after: Outputs
+    milliseconds: float
 
     def worst(self, count: int) -> NDArray[np.intp]:
         """Indices of the tiles of which a probability changed most, worst first."""
@@ -34,7 +39,10 @@ def judge(trained: Trained, converted: Converted) -> Judgement:
     held_out, preprocessing = trained.held_out, trained.record.preprocessing
     truth = held_out.truth if held_out.real else None
     default, *others = converted.kernels
-    before, after = predict(trained, held_out), converted.run(tensors(held_out.pixels, preprocessing))
+    before, images = predict(trained, held_out), tensors(held_out.pixels, preprocessing)
+    started = perf_counter()
+    after = converted.run(images)
+    milliseconds = (perf_counter() - started) * 1e3 / len(images)
     comparisons = {default: compare(before, after, truth)}
     for name in others:
         chosen = np.arange(len(held_out.truth))
@@ -42,7 +50,7 @@ def judge(trained: Trained, converted: Converted) -> Judgement:
             chosen = spread(held_out, SLOW_TILES)
         outputs = converted.kernels[name](tensors(held_out.pixels[chosen], preprocessing))
         comparisons[name] = compare(before.rows(chosen), outputs, None if truth is None else truth[chosen])
-    return Judgement(comparisons, before, after)
+    return Judgement(comparisons, before, after, milliseconds)
 
 
 def calibrate(trained: Trained, converted: Converted, judgement: Judgement) -> Calibration:

@@ -12,6 +12,7 @@ from alledge.errors import AlledgeError, DataError, GateNotMet
 from .cpu import quantise_run
 from .edge_split import FEATURES, split
 from .edgetpu_compiler import Compilation, Compiler, compile_model
+from .layer_error import LayerError, errors_of
 from .lint import Lint, check_runtime, check_static_integer, lint, name
 from .tflite import to_float
 from .tflite_graph import operators
@@ -29,6 +30,7 @@ class Attempt:
         rung: `table`, `replicated`, `tokens` or `split`; `plain` for a network without attention.
         difference: largest difference of a probability to the trained network, both in float.
         content: full-integer TFLite; head: float TFLite of what stays on the CPU, in a split network.
+        layers: how far each layer of a whole network is from float, worst first.
         failure: why it got no further.
     """
 
@@ -38,6 +40,7 @@ class Attempt:
     head: bytes | None = None
     lint: Lint | None = None
     compilation: Compilation | None = None
+    layers: tuple[LayerError, ...] = ()
     failure: AlledgeError | None = None
 
     @property
@@ -124,7 +127,8 @@ def _attempt(trained: Trained, rung: str, build: Callable[[Any], tuple[Any, Any]
     except (DataError, GateNotMet) as error:
         return Attempt(rung, failure=error)
     compilation = None if compiler is None else compile_model(compiler, content)
-    return Attempt(rung, difference, content, rest, found, compilation)
+    layers = errors_of(model, content, ranging_tensors(trained)) if head is None else ()
+    return Attempt(rung, difference, content, rest, found, compilation, layers)
 
 
 def _proven(trained: Trained, rung: str, model: Any, head: Any) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bias_correction import weighted_pairs
-from .tflite import freeze
+from .tflite import INPUT, to_float
 
 TILES = 8
 
@@ -33,16 +33,13 @@ class LayerError:
     clipped: float
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types only."""
-        return asdict(self)
+        """Plain types only, to four decimals."""
+        return {**asdict(self), "error": round(self.error, 4), "clipped": round(self.clipped, 4)}
 
 
 def errors_of(model: Any, content: bytes, tiles: Sequence[NDArray[np.float32]]) -> tuple[LayerError, ...]:
     """`layer_errors` of an integer network against the Keras model it was made of."""
-    import tensorflow as tf
-
-    real = tf.lite.TFLiteConverter.from_concrete_functions([freeze(model)]).convert()
-    return layer_errors(content, real, tiles[:: max(1, len(tiles) // TILES)])
+    return layer_errors(content, to_float(model, INPUT), tiles[:: max(1, len(tiles) // TILES)])
 
 
 def layer_errors(content: bytes, real: bytes, tiles: Sequence[NDArray[np.float32]]) -> tuple[LayerError, ...]:

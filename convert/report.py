@@ -1,127 +1,84 @@
-"""The conversion report: one HTML file beside the bundle."""
+"""The conversion report beside the bundle: a page to read and the same as JSON.
 
+It shows held-out images, which are the user's; that is why it is not part of the bundle.
+"""
+
+import json
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from alledge.files import write_bytes
-from alledge.labels import TITLES
+from alledge.labels import LABELS
 from alledge.page import html_page
 
-from .check import Accuracy, Comparison
+from . import report_tables as tables
 from .conversion import Conversion
+from .tiles import WORDS
 
-_TENSORRT = ("This version cannot drive TensorRT yet. With ONNX Runtime the bundle runs with <code>alledge run {name} "
-             "--engine onnx</code>, which is how it was checked here. ")
-_NEXT = {
-    "cpu": "Copy the bundle to the board and start it with <code>alledge run {name}</code>.",
-    "onnx": "Copy the bundle to the board and start it with <code>alledge run {name}</code>.",
-    "coral": "This version cannot drive an Edge TPU yet. Unless it is compiled, it is finished on x86-64 Linux, where "
-             "Google's compiler is installed, with <code>alledge convert --finish {name}</code>; until then it runs on "
-             "the CPU with <code>alledge run {name} --engine tflite</code>.",
-    "jetson-nano": _TENSORRT + "In TensorRT it is meant for FP16: Maxwell has no INT8.",
-    "jetson-orin": _TENSORRT + "In TensorRT it is meant for INT8, from the quantisation nodes in the model.",
-}
-_MAPPED = {True: "<td class=good>yes", False: "<td class=bad>no", "unknown": "<td>not yet known"}
+CASES = 50  # images by disagreement in the JSON
 
 
 def write_report(conversion: Conversion) -> Path:
-    """Write the page beside the bundle and return its path."""
-    bundle = conversion.bundle
-    path = bundle.path.with_suffix(".html")
-    manifest = bundle.manifest
-    lead = (f"<p class=lead>Run {escape(str(manifest.provenance['run_id']))} for <b>{manifest.target}</b>: "
-            f"{bundle.size / 2**20:.2f} MiB, of which the model is {len(bundle.model) / 2**20:.2f} MiB. "
-            f"Bundle {bundle.id}.</p>")
-    sections = [
-        lead,
-        _section("Warnings", _list(conversion.warnings)),
-        _section("Gates", _gates(conversion.gates)),
-        _section("Float against converted, on held-out tiles", _comparisons(conversion.comparisons)),
-        _section("Recall by class, default kernels", _recall(next(iter(conversion.comparisons.values())))),
-        _section("Decision settings, fitted again on the converted model", _calibration(manifest.calibration)),
-        *([_section("Forms tried", _ladder(ladder))] if (ladder := manifest.metrics.get("ladder")) else []),
-        _section("Operations", _operations(conversion)),
-        _section("Next", f"<p>{_NEXT[manifest.target].format(name=escape(bundle.path.name))}</p>"),
-    ]
-    write_bytes(path, html_page(f"Conversion for {manifest.target}", "".join(sections)).encode())
+    """Write BUNDLE.html and BUNDLE.json beside the bundle; returns the page's path."""
+    path = conversion.bundle.path.with_suffix(".html")
+    target = conversion.bundle.manifest.target
+    write_bytes(path, html_page(f"Conversion for {target}", _page(conversion)).encode())
+    write_bytes(path.with_suffix(".json"), json.dumps(document(conversion), indent=1, allow_nan=False).encode())
     return path
 
 
-def _section(title: str, body: str) -> str:
-    return f"<h2>{title}</h2>{body}"
+def document(conversion: Conversion) -> dict[str, Any]:
+    """The document of `convert --json` and what is too long for it."""
+    found = conversion.judgement
+    return {**conversion.to_json(), "latency_ms": _latency(conversion),
+            "sizes": {m.name: m.size for m in conversion.bundle.manifest.members},
+            "comparisons": {name: c.to_json() for name, c in conversion.comparisons.items()},
+            "layers": [row.to_json() for row in conversion.converted.layers],
+            "worst_images": [_case(conversion, int(i)) for i in found.worst(CASES)], "next": list(_next(conversion))}
 
 
-def _list(lines: tuple[str, ...]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(line)}" for line in lines) + "</ul>" if lines else "<p>None.</p>"
+def _page(conversion: Conversion) -> str:
+    bundle, found, held_out = conversion.bundle, conversion.judgement, conversion.trained.held_out
+    manifest = bundle.manifest
+    latency = _latency(conversion)
+    lead = (f"<p class=lead>Run {escape(str(manifest.provenance['run_id']))} for <b>{manifest.target}</b>: "
+            f"{bundle.size / 2**20:.2f} MiB, {bundle.signature_in_words()}. Bundle {bundle.id}. Ranges from "
+            f"{WORDS[conversion.trained.calibration.origin]}, judged on {WORDS[held_out.origin]}.</p>")
+    steps = manifest.metrics.get("ladder")
+    default = next(iter(conversion.comparisons.values()))
+    parts = {
+        "Warnings": tables.listed(conversion.warnings),
+        "Gates": tables.gates(conversion.gates),
+        "Float against converted, on held-out tiles": tables.comparisons(conversion.comparisons),
+        "Recall by class, default kernels": tables.recall(default),
+        "Images whose probabilities changed most": tables.images(found, held_out),
+        "Decision settings of the converted model": tables.calibration(manifest.calibration),
+        **({"Forms tried": tables.ladder(steps)} if steps else {}),
+        "Layers, worst first": tables.layers(conversion.converted.layers),
+        "Operations": tables.operations(conversion.converted.operations),
+        "Size": tables.sizes({m.name: m.size for m in manifest.members}, bundle.size,
+                             4 * conversion.trained.model.count_params()),
+        "Speed": f"<p>{latency['mean']:.1f} ms a tile on average over {latency['n']} tiles on this machine "
+                 f"({escape(str(latency['kernels']))} kernels, preparing the pixels not included). It says nothing "
+                 "about a board: <code>alledge bench</code> does, there.</p>",
+        "Next": tables.listed(_next(conversion)),
+    }
+    return lead + "".join(f"<h2>{title}</h2>{body}" for title, body in parts.items())
 
 
-def _gates(gates: dict[str, dict[str, Any]]) -> str:
-    rows = "".join(f"<tr><th>{escape(name)}{_verdict(gate['passed'])}<td>{escape(_facts(gate))}"
-                   for name, gate in gates.items())
-    return f"<table>{rows}</table>"
+def _latency(conversion: Conversion) -> dict[str, Any]:
+    return {"mean": conversion.judgement.milliseconds, "n": len(conversion.trained.held_out.truth),
+            "kernels": next(iter(conversion.comparisons))}
 
 
-def _verdict(passed: bool) -> str:
-    return "<td class=good>met" if passed else "<td class=bad>not met"
+def _next(conversion: Conversion) -> tuple[str, ...]:
+    name = conversion.bundle.path.name
+    return tuple(step.replace("BUNDLE", name) for step in conversion.bundle.manifest.metrics["next"])
 
 
-def _facts(gate: dict[str, Any]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in gate.items() if key != "passed")
-
-
-def _number(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{_number(v)} ({k})" for k, v in value.items())
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _comparisons(comparisons: dict[str, Comparison]) -> str:
-    head = ("<tr><th>kernels<th>tiles<th>float accuracy<th>converted accuracy<th>difference<th>agreement"
-            "<th>largest and mean change of a probability")
-    rows = "".join(f"<tr><td>{escape(name)}<td class=number>{c.n}{_accuracy(c.accuracy)}"
-                   f"<td>{_share(c.agreement, c.agreement_ci95)}<td class=number>{c.max_abs:.3g}, {c.mean_abs:.2g}"
-                   for name, c in comparisons.items())
-    return (f"<table>{head}{rows}</table><p>In brackets: 95 % intervals, Wilson's for shares, paired for the "
-            "difference. They treat tiles as independent; fields of one slide are not.</p>")
-
-
-def _recall(comparison: Comparison) -> str:
-    if not comparison.recall:
-        return "<p>Not known: the tiles are drawn, and a drawn class is no diagnosis.</p>"
-    rows = "".join(f"<tr><td>{TITLES[label]}<td class=number>{a.n}{_accuracy(a)}"
-                   for label, a in comparison.recall.items())
-    return f"<table><tr><th>class<th>tiles<th>float recall<th>converted recall<th>difference{rows}</table>"
-
-
-def _accuracy(accuracy: Accuracy | None) -> str:
-    if accuracy is None:
-        return "<td>not known<td>not known<td>not known"
-    return (f"<td>{_share(accuracy.before, accuracy.before_ci95)}<td>{_share(accuracy.after, accuracy.after_ci95)}"
-            f"<td>{_share(accuracy.delta, accuracy.delta_ci95)}")
-
-
-def _share(value: float, interval: tuple[float, float]) -> str:
-    return f"{value:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"
-
-
-def _calibration(calibration: Any) -> str:
-    gate = "none" if calibration.gate is None else f"distance up to {calibration.gate.threshold:.3g}"
-    return (f"<table><tr><th>temperature<td>{calibration.temperature:.3g}<tr><th>inconclusive below"
-            f"<td>{calibration.abstain_below:.1%}<tr><th>domain gate<td>{gate}</table>")
-
-
-def _operations(conversion: Conversion) -> str:
-    rows = "".join(f"<tr><td>{escape(row.op)}<td class=number>{row.count}<td>{escape(row.layer)}"
-                   f"<td>{escape(row.shapes)}{_MAPPED[row.mapped]}<td>{escape(row.reason)}<td>{escape(row.remedy)}"
-                   for row in conversion.converted.operations)
-    return ("<table><tr><th>operation<th>count<th>layer<th>shapes<th>mapped<th>why<th>what would help"
-            f"{rows}</table>")
-
-
-def _ladder(steps: list[dict[str, Any]]) -> str:
-    """The forms that were offered to the Edge TPU, in order."""
-    rows = "".join(f"<tr><td>{escape(step['rung'])}{_verdict(step['holds'])}<td class=number>"
-                   f"{_number(step['float_max_abs'])}<td class=number>{(step['lint'] or {}).get('operations', '')}"
-                   f"<td>{escape(step['reason'])}" for step in steps)
-    return f"<table><tr><th>form<th>taken whole<th>float difference<th>operations<th>why not{rows}</table>"
+def _case(conversion: Conversion, index: int) -> dict[str, Any]:
+    found, sample = conversion.judgement, conversion.trained.held_out
+    return {"name": sample.names[index], "truth": LABELS[sample.truth[index]] if sample.real else None,
+            "float": [round(float(p), 4) for p in found.before.probs[index]],
+            "converted": [round(float(p), 4) for p in found.after.probs[index]]}

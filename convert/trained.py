@@ -27,6 +27,7 @@ class Trained:
     Attributes:
         model: Keras model, float32 [n, size, size, 3] -> {"probs": [n, 4], "embedding": [n, d]}.
         calibration: training rows, to choose ranges and the domain gate with.
+        ranging: how many of those choose activation ranges.
         held_out: rows to judge with. No gradient came from them; they chose the epoch and the calibration.
     """
 
@@ -34,6 +35,7 @@ class Trained:
     model: Any
     calibration: Sample
     held_out: Sample
+    ranging: int = RANGING_TILES
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def tensors(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> list[NDA
 
 def ranging_tensors(trained: Trained) -> list[NDArray[np.float32]]:
     """Training tiles as model inputs [1, size, size, 3], to choose activation ranges with."""
-    pixels = trained.calibration.pixels[spread(trained.calibration, RANGING_TILES)]
+    pixels = trained.calibration.pixels[spread(trained.calibration, trained.ranging)]
     return tensors(pixels, trained.record.preprocessing)
 
 

@@ -9,6 +9,12 @@ from alledge.manifest import Manifest, TensorSpec
 from alledge.runfolder import MODEL_CARD
 from alledge.verdict import RESEARCH_USE_ONLY
 
+_TABLES = {
+    "operations": ("op", "count", "layer", "mapped", "reason"),
+    "layers": ("place", "layer", "op", "error", "clipped"),
+    "remedies": ("ranging_tiles", "agreement", "passed"),
+}
+
 
 def describe(bundle: Bundle, trusted: Collection[str] = ()) -> dict[str, Any]:
     """The manifest without its bulk (gate matrices, golden numbers), with path and size."""
@@ -44,7 +50,8 @@ def lines(bundle: Bundle, trusted: Collection[str] = ()) -> list[str]:
     }
     members = [f"  {m.sha256[:16]}  {m.size:>10}  {m.name}" for m in manifest.members]
     return [*(f"{name:<14} {value}" for name, value in facts.items()),
-            "metrics:", *_leaves(manifest.metrics), "made from:", *_leaves(manifest.provenance),
+            "metrics:", *_leaves(manifest.metrics), *_tables(manifest.metrics),
+            "made from:", *_leaves(manifest.provenance),
             "members, all verified:", *members, *(_card(bundle) or "").splitlines(), RESEARCH_USE_ONLY]
 
 
@@ -57,10 +64,25 @@ def _card(bundle: Bundle) -> str | None:
 def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[str]:
     """Every figure of a nested document in a line of its own, with the way to it."""
     for name, value in tree.items():
+        if not above and name in (*_TABLES, "next"):
+            continue
         if isinstance(value, dict):
             yield from _leaves(value, f"{above}{name}.")
         else:
             yield f"  {above}{name:<{max(38 - len(above), 1)}} {_short(value)}"
+
+
+def _tables(metrics: dict[str, Any]) -> Iterator[str]:
+    """Conversion's tables: one line a row, a column as wide as its widest cell."""
+    for name, columns in _TABLES.items():
+        rows = [[_short(row.get(column, "")) for column in columns] for row in metrics.get(name, [])]
+        if rows:
+            widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+            yield f"{name}:"
+            yield from ("  " + "  ".join(map(str.ljust, cells, widths)).rstrip() for cells in (list(columns), *rows))
+    if metrics.get("next"):
+        yield "next:"
+        yield from (f"  {step}" for step in metrics["next"])
 
 
 def _compiled(manifest: Manifest) -> str:

@@ -1,0 +1,140 @@
+"""The tables of the conversion report, as HTML fragments."""
+
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from alledge.calibration import Calibration
+from alledge.images import encode_png
+from alledge.labels import LABELS, TITLES
+
+from .check import Accuracy, Comparison
+from .converted import Operation
+from .judgement import Judgement
+from .layer_error import LayerError
+from .tiles import Sample
+
+LAYERS = 15  # of a hundred; all of them are in the JSON
+IMAGES = 12
+_MAPPED = {True: "<td class=good>yes", False: "<td class=bad>no", "unknown": "<td>not yet known"}
+_NOTE = ("<p>In brackets: 95 % intervals, Wilson's for shares, paired for the difference. They treat tiles as "
+         "independent; fields of one slide are not.</p>")
+
+
+def listed(lines: Sequence[str]) -> str:
+    """A list, or "None."."""
+    return "<ul>" + "".join(f"<li>{escape(line)}" for line in lines) + "</ul>" if lines else "<p>None.</p>"
+
+
+def gates(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """What was demanded, what was measured."""
+    return _table((), (f"<th>{escape(name)}{_verdict(gate['passed'])}<td>{escape(_facts(gate))}"
+                       for name, gate in found.items()))
+
+
+def sizes(members: Mapping[str, int], whole: int, float_bytes: int) -> str:
+    """Bytes of the file and of what is in it."""
+    rows = [f"<td>{escape(name)}<td class=number>{size:,}" for name, size in members.items()]
+    return _table(("part", "bytes"), [f"<td><b>bundle</b><td class=number>{whole:,}", *rows,
+                                      f"<td>the run's float network<td class=number>{float_bytes:,}"])
+
+
+def comparisons(found: Mapping[str, Comparison]) -> str:
+    """Float against converted under each kernel set."""
+    rows = (f"<td>{escape(name)}<td class=number>{c.n}{_accuracy(c.accuracy)}"
+            f"<td>{_share(c.agreement, c.agreement_ci95)}<td class=number>{c.max_abs:.3g}, {c.mean_abs:.2g}"
+            for name, c in found.items())
+    return _table(("kernels", "tiles", "float accuracy", "converted accuracy", "difference", "agreement",
+                   "largest, mean change of a probability"), rows) + _NOTE
+
+
+def recall(comparison: Comparison) -> str:
+    """Class by class."""
+    if not comparison.recall:
+        return "<p>Not known: the tiles are drawn, and a drawn class is no diagnosis.</p>"
+    return _table(("class", "tiles", "float recall", "converted recall", "difference"),
+                  (f"<td>{TITLES[label]}<td class=number>{a.n}{_accuracy(a)}"
+                   for label, a in comparison.recall.items()))
+
+
+def images(judgement: Judgement, sample: Sample) -> str:
+    """The tiles of which a probability changed most, as pictures: they stay beside the bundle, never in it."""
+    figures = []
+    for i in judgement.worst(IMAGES):
+        before, after = judgement.before.probs[i], judgement.after.probs[i]
+        truth = f"{TITLES[LABELS[sample.truth[i]]]}: " if sample.real else ""
+        says = "the same" if before.argmax() == after.argmax() else "<b class=bad>another class</b>"
+        picture = b64encode(encode_png(sample.pixels[i])).decode()
+        caption = f"{truth}{escape(sample.names[i])}<br>{_top(before)} &rarr; {_top(after)}, {says}"
+        figures.append(f"<figure><img alt='' src='data:image/png;base64,{picture}'><figcaption>{caption}"
+                       "</figcaption></figure>")
+    return f"<div class=row>{''.join(figures)}</div>"
+
+
+def layers(rows: Sequence[LayerError]) -> str:
+    """Integer against float, layer by layer."""
+    if not rows:
+        return "<p>Not listed for this target: its layers are not in 8-bit TFLite.</p>"
+    told = (f"<td class=number>{r.place}<td>{escape(r.layer)}<td>{escape(r.op)}<td class=number>{r.error:.1%}"
+            f"<td class=number>{r.clipped:.2%}" for r in rows[:LAYERS])
+    return (_table(("place", "layer", "operation", "error", "clipped"), told)
+            + f"<p>The worst {min(LAYERS, len(rows))} of {len(rows)}. Error: root mean square of the difference to "
+              "float over that of float, everything before the layer included. Clipped: share of values beyond the "
+              "range.</p>")
+
+
+def calibration(settings: Calibration) -> str:
+    """What the decision goes by."""
+    gate = "none" if settings.gate is None else f"distance up to {settings.gate.threshold:.3g}"
+    return _table((), [f"<th>temperature<td>{settings.temperature:.3g}",
+                       f"<th>inconclusive below<td>{settings.abstain_below:.1%}", f"<th>domain gate<td>{gate}"])
+
+
+def operations(rows: Iterable[Operation]) -> str:
+    """What the target makes of each operation."""
+    return _table(("operation", "count", "layer", "shapes", "mapped", "why", "what would help"), (
+        f"<td>{escape(r.op)}<td class=number>{r.count}<td>{escape(r.layer)}<td>{escape(r.shapes)}{_MAPPED[r.mapped]}"
+        f"<td>{escape(r.reason)}<td>{escape(r.remedy)}" for r in rows))
+
+
+def ladder(steps: Sequence[Mapping[str, Any]]) -> str:
+    """The forms that were offered to the Edge TPU, in order."""
+    return _table(("form", "taken whole", "float difference", "operations", "why not"), (
+        f"<td>{escape(step['rung'])}{_verdict(step['holds'])}<td class=number>{_number(step['float_max_abs'])}"
+        f"<td class=number>{(step['lint'] or {}).get('operations', '')}<td>{escape(step['reason'])}" for step in steps))
+
+
+def _table(head: Sequence[str], rows: Iterable[str]) -> str:
+    top = "".join(f"<th>{title}" for title in head)
+    return f"<table>{f'<tr>{top}' if top else ''}{''.join(f'<tr>{row}' for row in rows)}</table>"
+
+
+def _verdict(passed: bool) -> str:
+    return "<td class=good>met" if passed else "<td class=bad>not met"
+
+
+def _facts(gate: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in gate.items() if key != "passed")
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_number(v)} ({k})" for k, v in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _accuracy(accuracy: Accuracy | None) -> str:
+    if accuracy is None:
+        return "<td>not known<td>not known<td>not known"
+    return (f"<td>{_share(accuracy.before, accuracy.before_ci95)}<td>{_share(accuracy.after, accuracy.after_ci95)}"
+            f"<td>{_share(accuracy.delta, accuracy.delta_ci95)}")
+
+
+def _share(value: float, interval: tuple[float, float]) -> str:
+    return f"{value:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"
+
+
+def _top(probabilities: Any) -> str:
+    best = int(probabilities.argmax())
+    return f"{TITLES[LABELS[best]]} {probabilities[best]:.0%}"
