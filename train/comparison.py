@@ -9,7 +9,7 @@ import numpy as np
 
 from alledge.dataset import Dataset
 from alledge.metrics import score
-from alledge.predictions import PREDICTIONS, read_md5s, read_predictions
+from alledge.predictions import PREDICTIONS, read_column, read_predictions
 from alledge.runfolder import is_run, read_record
 
 from .paired import Right, interval, mcnemar
@@ -80,7 +80,7 @@ def _read(folder: Path, cell: Cell, split: str) -> Measured | None:
         probabilities=np.mean([p for p, _, _ in parts], axis=0),
         truth=truth,
         right=np.stack([p.argmax(1) == truth for p, _, _ in parts]),
-        md5=read_md5s(runs[0] / PREDICTIONS),
+        md5=read_column(runs[0] / PREDICTIONS, "md5"),
         seeds=[_seed(run) for run in runs],
         settings={name: record.options[name] for name in ("weights", "epochs", "batch")},
         baseline=record.metrics["baseline_histogram_accuracy"],
