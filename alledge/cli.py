@@ -29,6 +29,7 @@ COMMANDS = {
     "run": ("alledge.device.cli:run", "Capture, segment, classify, show and log."),
     "bench": ("alledge.device.cli:bench", "Measure latency per stage on this machine."),
     "doctor": ("alledge.device.cli:doctor", "What this machine has, what is missing and what mends it."),
+    "device": ("alledge.device.cli:device", "Prepare the board one is on."),
     "results": ("alledge.device.cli:results", "Read the results database."),
 }
 

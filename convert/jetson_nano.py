@@ -9,7 +9,7 @@ from functools import partial
 from .converted import Converted
 from .half import to_half
 from .onnx_float import onnx_bundle
-from .onnx_graph import to_onnx
+from .onnx_graph import layers_with, to_onnx
 from .onnx_run import run
 from .options import Options
 from .tensorrt_lint import lint
@@ -30,7 +30,7 @@ def convert(trained: Trained, options: Options) -> Converted:
         DataError: when a layer has no ONNX form or none that TensorRT reads, or the board has too little memory.
     """
     content = to_onnx(trained.model)
-    rows = lint(content, TENSORRT)
+    rows = lint(content, TENSORRT, partial(layers_with, trained.model))
     memory = demand_memory(content, options.board_memory or MEMORY)
     return onnx_bundle(content, "tensorrt", rows, TOLERANCE, NOT_YET_SEEN.format(", in FP16"),
                        others={"float16": partial(run, to_half(content))}, facts={"board_memory": memory.to_json()})

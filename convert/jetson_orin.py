@@ -11,7 +11,7 @@ from .converted import Converted
 from .half import to_half
 from .jetson_nano import NOT_YET_SEEN
 from .onnx_float import onnx_bundle
-from .onnx_graph import to_onnx
+from .onnx_graph import layers_with, to_onnx
 from .onnx_run import run_plainly
 from .options import Options
 from .quantise_onnx import quantise
@@ -34,7 +34,7 @@ def convert(trained: Trained, options: Options) -> Converted:
     int8 = options.precision != "fp16"
     plain = to_onnx(trained.model)
     content = quantise(plain, ranging_tensors(trained)) if int8 else to_half(plain)
-    rows = lint(content, TENSORRT)
+    rows = lint(content, TENSORRT, partial(layers_with, trained.model))
     memory = demand_memory(content, options.board_memory or MEMORY)
     how = ", in INT8 from the Q/DQ pairs" if int8 else ", in FP16"
     return onnx_bundle(content, "tensorrt", rows, INT8_TOLERANCE if int8 else HALF_TOLERANCE, NOT_YET_SEEN.format(how),

@@ -5,14 +5,15 @@ from alledge.manifest import Target
 _CHECK = ("alledge inspect BUNDLE: shows what this report says, from the file itself",
           "alledge doctor BUNDLE: replays the goldens on the board, which must give the same answers",
           "alledge bench BUNDLE: latency there; figures of this machine say nothing about the board")
-_TENSORRT = ("this version cannot drive TensorRT yet; with ONNX Runtime, as it was checked here: "
+_ENGINE = "alledge device build-engine BUNDLE: TensorRT makes its engine there, once, and keeps it; takes minutes"
+_TENSORRT = ("this version cannot run that engine yet; on the board's CPU, as it was checked here: "
              "alledge run BUNDLE --engine onnx")
 _RUN: dict[Target, tuple[str, ...]] = {
     "cpu": ("alledge run BUNDLE --camera URI",),
     "onnx": ("alledge run BUNDLE --camera URI",),
     "coral": ("this version cannot drive an Edge TPU yet; on the board's CPU: alledge run BUNDLE --engine tflite",),
-    "jetson-nano": (_TENSORRT, "in TensorRT it is meant for FP16: Maxwell has no INT8"),
-    "jetson-orin": (_TENSORRT,),
+    "jetson-nano": (_ENGINE, _TENSORRT),
+    "jetson-orin": (_ENGINE, _TENSORRT),
 }
 _FINISH = "alledge convert --finish BUNDLE: on x86-64 Linux where Google's compiler is; until then nothing is mapped"
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,13 +19,35 @@ def to_onnx(model: Any) -> bytes:
     """ONNX bytes of a {"probs", "embedding"} Keras model.
 
     Raises:
-        DataError: when a layer has no ONNX form in this opset.
+        DataError: when a layer has no ONNX form in this opset, naming it and the way out.
     """
+    import onnx
+
+    graph = _exported(model)
+    strange = [node for node in graph.graph.node if not onnx.defs.has(node.op_type, OPSET, node.domain)]
+    if strange:
+        raise DataError(f"layer {_layer(strange[0].name)!r}: its operation {strange[0].op_type} has no form in ONNX "
+                        f"opset {OPSET}; replace it with stock layers (convolution, dense, pooling, plain activation), "
+                        "or convert for --target cpu")
+    try:
+        put_in_order(graph.graph)  # what is folded into what follows the order of the nodes
+        return finished(fold(graph))
+    except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
+        raise DataError(f"the network cannot be expressed in ONNX opset {OPSET}: {str(error).strip()[:300]}") from error
+
+
+def layers_with(model: Any, operation: str) -> list[str]:
+    """Names of the layers that an ONNX operation comes from; another export, so for the way to an error only."""
+    return sorted({_layer(node.name) for node in _exported(model).graph.node if node.op_type == operation})
+
+
+def _exported(model: Any) -> Any:
+    """The ONNX model as tf2onnx gives it, with TensorFlow's names."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
     import tf2onnx
 
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it misses is told by who called it
     signature = [tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.float32, name=INPUT)]
 
     def network(image: Any) -> dict[str, Any]:
@@ -33,11 +56,15 @@ def to_onnx(model: Any) -> bytes:
 
     function = tf.function(network, autograph=False, input_signature=signature)
     try:
-        graph, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
-        put_in_order(graph.graph)  # what is folded into what follows the order of the nodes
-        return finished(fold(graph))
+        return tf2onnx.convert.from_function(function, signature, opset=OPSET)[0]
     except Exception as error:  # tf2onnx raises many kinds
         raise DataError(f"the network cannot be expressed in ONNX opset {OPSET}: {str(error).strip()[:300]}") from error
+
+
+def _layer(name: str) -> str:
+    """The layer in a name of TensorFlow's, "network_1/odd_layer_1/Cholesky"; Keras adds the last number per call."""
+    parts = name.split("/")
+    return re.sub(r"_\d+$", "", parts[-2]) if len(parts) > 1 else name
 
 
 def fold(model: Any) -> Any:

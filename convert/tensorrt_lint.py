@@ -1,7 +1,7 @@
 """Hold an ONNX graph against the tables of four TensorRT versions, node by node, before any board sees it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,13 @@ from .converted import Operation
 _REMEDY = "replace that layer with convolutions, dense layers, pooling and plain activations, or use --target onnx"
 
 
-def lint(content: bytes, required: Sequence[str]) -> tuple[Operation, ...]:
+def lint(content: bytes, required: Sequence[str],
+         layers_with: Callable[[str], Sequence[str]] = lambda operation: ()) -> tuple[Operation, ...]:
     """The operation table with a verdict per TensorRT version. `mapped` is never True: no TensorRT has seen it.
 
     Args:
         required: the versions that the target's boards have; others are told, not demanded.
+        layers_with: names the layers that an operation comes from.
 
     Raises:
         DataError: naming the first operation that one of the required versions cannot read, and the way out.
@@ -28,7 +30,9 @@ def lint(content: bytes, required: Sequence[str]) -> tuple[Operation, ...]:
     for (op, faults), _ in verdicts.items():
         for version, fault in zip(table.VERSIONS, faults, strict=True):
             if fault and version in required:
-                raise DataError(f"operation {op}: TensorRT {version} cannot read it ({fault}); {_REMEDY}")
+                layers = ", ".join(map(repr, layers_with(op)))
+                raise DataError(f"operation {op}{f' of layer {layers}' if layers else ''}: TensorRT {version} cannot "
+                                f"read it ({fault}); {_REMEDY}")
     return tuple(sorted((Operation(op, count, "unknown", _words(op, faults)) for (op, faults), count
                          in verdicts.items()), key=lambda row: (row.op, row.reason)))
 

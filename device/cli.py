@@ -23,6 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything e
 _LAST_NUMBER = 2**63 - 1  # that SQLite can count to
 
 results = command_group(help="Read the results database.")
+device = command_group(help="Prepare the board one is on.")
 
 
 def run(
@@ -131,6 +132,45 @@ def inspect(
 
     opened, trusted = Bundle.open(bundle), _settings(config).bundle.trusted_keys
     _print(describe(opened, trusted), lines(opened, trusted), as_json)
+
+
+@device.callback()
+def _device() -> None:
+    """Keeps `build-engine` a sub-command while it is the only one."""
+
+
+@device.command("build-engine")
+def device_build_engine(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle for a Jetson.", show_default=False)],
+    config: ConfigFile = None,
+    cache: Annotated[Path | None, typer.Option(metavar="DIR", show_default=False,
+                                               help="Folder of engines; else in the state folder.")] = None,
+    workspace: Annotated[int, typer.Option(metavar="MIB", min=16, help="Scratch memory of a layer.")] = 256,
+    python: Annotated[Path | None, typer.Option(metavar="PATH", show_default=False,
+                                                help="Python with TensorRT; else this one or the system's.")] = None,
+    trtexec: Annotated[Path | None, typer.Option(metavar="PATH", show_default=False,
+                                                 help="Build with NVIDIA's trtexec instead.")] = None,
+    ignore_memory: Annotated[bool, typer.Option("--ignore-memory", help="Try although memory seems short.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build a Jetson bundle's TensorRT engine here, once: minutes on a Nano. It is kept, and found again.
+
+    For example:
+
+      alledge device build-engine jetson-nano.alledge
+
+      alledge device build-engine jetson-orin.alledge --trtexec /usr/src/tensorrt/bin/trtexec
+    """
+    from .admission import open_bundle
+    from .build_engine import build_engine
+
+    opened = open_bundle(bundle, _settings(config).bundle)
+    options = ["--workspace", str(workspace), *(["--trtexec", str(trtexec)] if trtexec else []),
+               *(["--ignore-memory"] if ignore_memory else [])]
+    document = build_engine(opened, cache, options, python)
+    did = f"built in {document['seconds']:.0f} s" if document["built"] else "built before"
+    _print(document, [f"{document['engine']}: {document['precision']} engine for {document['gpu']}, TensorRT "
+                      f"{document['tensorrt']}, {did}"], as_json)
 
 
 @results.command("list")

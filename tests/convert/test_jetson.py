@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -206,3 +207,38 @@ def test_gates_keep_the_estimate(conversion):
 def test_an_options_object_without_a_precision_means_the_targets_own():
     assert replace(Options(), precision=None).precision is None
     assert [parse_precision(None, target) for target in PRECISIONS] == ["int8", "int8", "fp16", "int8", "fp32"]
+
+
+def odd_network(operation):
+    """A network with one layer that makes something of TensorFlow's out of [n, 8, 8, 8]."""
+    import keras
+    from keras import layers
+
+    image = keras.Input((8, 8, 8), name="image")
+    x = layers.Flatten()(layers.Lambda(operation, name="odd_layer", output_shape=(8, 8, 8))(image))
+    embedding = layers.Dense(4)(x)
+    return keras.Model(image, {"probs": layers.Softmax()(embedding), "embedding": embedding})
+
+
+def test_a_layer_without_an_onnx_form_is_named_with_the_way_out():
+    from alledge.convert.onnx_graph import to_onnx
+
+    def cholesky(x):
+        import tensorflow as tf
+
+        return tf.linalg.cholesky(x)
+
+    with quiet(), pytest.raises(DataError, match=r"layer 'odd_layer': its operation Cholesky .*replace it"):
+        to_onnx(odd_network(cholesky))
+
+
+def test_a_layer_that_only_tensorrt_cannot_read_is_named_too():
+    from alledge.convert.jetson_nano import convert
+
+    def finite(x):
+        import tensorflow as tf
+
+        return tf.where(tf.math.is_inf(x), tf.zeros_like(x), x)
+
+    with quiet(), pytest.raises(DataError, match=r"operation IsInf of layer 'odd_layer': TensorRT 8\.2 cannot read"):
+        convert(SimpleNamespace(model=odd_network(finite)), Options())
