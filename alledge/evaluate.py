@@ -133,7 +133,8 @@ def _text(report: dict[str, Any]) -> str:
 def _levels(levels: list[dict[str, Any]]) -> list[str]:
     titles = {"none": "as they are", **{p.name: p.title for p in PERTURBATIONS}}
     return [f"  {titles[row['perturbation']]:<24}{_setting(row):<24} accuracy {row['accuracy']:.1%}, answered "
-            f"{row['answered']:.1%}, accuracy when answered {_share(row, 'accuracy_when_answered')}" for row in levels]
+            f"{row['answered']:.1%}, accuracy when answered {_share(row, 'accuracy_when_answered')}, "
+            f"{row['missed']} malignant answered as benign" for row in levels]
 
 
 def _setting(row: dict[str, Any]) -> str:

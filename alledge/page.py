@@ -24,9 +24,13 @@ figure { margin: 0; width: 11rem; } figure img { width: 100%; } figcaption { fon
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); gap: 1rem; }
 .gallery figure { width: auto; } small { overflow-wrap: anywhere; }
 img { max-width: 100%; } .bad { color: #a3121f; } .good { color: #17693a; }
-@media print { body { max-width: none; padding: 0; font-size: 10pt; } h2 { break-after: avoid; }
-  .warning { border: 2px solid #7a1420; color: #7a1420; background: none; }
-  table, figure, .plot, .facts { break-inside: avoid; } }
+@page { margin: 14mm; }
+@media print { body { max-width: none; padding: 0; font-size: 9.5pt; } h2, h3 { break-after: avoid; }
+  .warning { border: 2px solid #7a1420; color: #7a1420; background: none; } th, td { padding-right: .6rem; }
+  .plots { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem 1rem; } .lead { font-size: 1.05rem; }
+  .facts { grid-template-columns: repeat(6, 1fr); gap: .6rem; } .facts b { font-size: 1.15rem; }
+  .gallery { grid-template-columns: repeat(6, 1fr); gap: .6rem; }
+  table, figure, .plot, .facts, dd { break-inside: avoid; } dt { break-after: avoid; } }
 """
 
 

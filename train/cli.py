@@ -182,9 +182,11 @@ def _tell(summary: dict[str, Any], out: Path, json: bool) -> None:
     if json:
         emit(summary)
         return
-    low, high = summary["accuracy_ci95"]
+    low, high = summary["accuracy_group_ci95"] or summary["accuracy_ci95"]
+    drawn = f" in {summary['groups']} groups" if summary["groups"] else ""
     typer.echo(f"test accuracy {summary['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on {summary['n']} "
-               f"images; colour histogram alone {summary['baseline_histogram_accuracy']:.1%}; everything in {out}")
+               f"images{drawn}; colour histogram alone {summary['baseline_histogram_accuracy']:.1%}; everything in "
+               f"{out}")
 
 
 def _plain(value: Any) -> str:

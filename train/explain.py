@@ -78,16 +78,17 @@ class Explainer:
         return _plain(weights)[0].mean((0, 1))
 
     def _grad_cam(self, features: Any, chosen: int) -> Array:
-        """[h, w] Grad-CAM (Selvaraju et al., ICCV 2017) of a class on the last feature map.
+        """[h, w] Grad-CAM (Selvaraju et al., ICCV 2017) of a class on the last feature map, place by place.
 
-        The gradient is that of the class's logit: the probability of a sure network has none left.
+        The gradient is not averaged over places first (HiResCAM, Draelos and Carin, arXiv 2011.08891): behind the map
+        attention mixes places, and a channel speaks for the class here and against it there. For `plain` heads both are
+        the same. It is the gradient of the class's logit: the probability of a sure network has none left.
         """
         def logit(at: Any) -> Any:
             return ops.matmul(ops.cast(self._head(at, training=False), "float32"), self._kernel)[0, chosen]
 
         gradient = _gradient(logit, features)
-        weights = gradient[0].mean((0, 1))
-        return np.maximum(_plain(features)[0] @ weights, 0.0)
+        return np.maximum((gradient[0] * _plain(features)[0]).sum(-1), 0.0)
 
 
 def share_inside(heat: Array, mask: Mask) -> float:

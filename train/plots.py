@@ -53,8 +53,9 @@ def curves(history: Mapping[str, Sequence[float]], metric: str, kept: int) -> Dr
             values = history.get(name, [])
             axes.plot(range(1, len(values) + 1), values, color=colour, marker="o", ms=3, label=told)
         axes.axvline(kept, color=AMBER, lw=1, ls=":", label="lowest validation loss")
-        axes.set(xlabel="epoch", title=metric.capitalize(), ylim=(0, 1.02) if metric == "accuracy" else (0, None))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel="epoch", title=metric.capitalize(), ylim=(0, 1.02) if metric == "accuracy" else (0, None),
+                 xlim=(0.5, len(history.get(metric, [])) + 0.5))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.legend(frameon=False, fontsize=8)
     return draw
 

@@ -15,6 +15,7 @@ from alledge.images import encode_png
 from alledge.labels import LABELS, TITLES
 from alledge.metrics import expected_calibration_error
 from alledge.page import html_page
+from alledge.perturb import PERTURBATIONS
 from alledge.predictions import PREDICTIONS, read_column, read_predictions
 from alledge.runfolder import REPORT, ROBUSTNESS, Tiles, TrainingRecord, read_record
 
@@ -152,12 +153,17 @@ def _robustness(levels: Sequence[Mapping[str, Any]] | None) -> str:
     if levels is None:
         return ("<p>Not measured here. <code>alledge evaluate RUN --data DIR --split CSV --robustness</code>, with the "
                 "data this run was tested on, measures it and adds it to this page.</p>")
-    return (plots.picture("accuracy, share answered and accuracy when answered under each perturbation", 10.4, 5.2,
-                          plots.robustness(levels))
-            + f"<p class=note>The same {levels[0]['n']} test images, changed before anything else is done to them; to "
-              "the right they get worse, for exposure to both sides. Good behaviour is a blue line that stays up, or "
-              "else a dashed one that falls while the amber one stays up: unsure, so silent. Bands: 95 % "
-              "intervals.</p>")
+    titles = {"none": "undisturbed", **{p.name: p.title.lower() for p in PERTURBATIONS}}
+    worst = max(levels, key=lambda row: int(row["missed"]))
+    missed = (f"Most malignant images answered as benign: {worst['missed']} ({titles[worst['perturbation']]}, "
+              f"{worst['level']:g} {worst['unit']})." if worst["missed"] else
+              "At no level was a malignant image answered as benign.")
+    figure = plots.picture("accuracy, share answered and accuracy when answered under each perturbation", 10.4, 5.2,
+                           plots.robustness(levels))
+    return (f"{figure}<p>{missed} {_GUARD}</p><p class=note>The same {levels[0]['n']} test images, changed before "
+            "anything else is done to them; to the right they get worse, for exposure to both sides. Good behaviour is "
+            "a blue line that stays up, or else a dashed one that falls while the amber one stays up: unsure, so "
+            "silent. Bands: 95 % intervals.</p>")
 
 
 def _gallery(test: Tiles, judged: Judged) -> str:
@@ -218,6 +224,8 @@ def _uncalibrated(judged: Judged, temperature: float) -> Any:
     return apply_temperature(judged.probabilities, 1 / temperature)
 
 
+_GUARD = ("This sweep asks the run itself; on a device the quality check also refuses pictures that are out of focus, "
+          "dark or burnt out. Evaluating the bundle in the same way counts that in.")
 _DOUBT_NOTE = ("<p class=note>Left: on the dotted line, confidence means what it says; above it the network was "
                "too modest, below it too sure. Larger dots are more images. Right: if only the surest images were "
                "answered, how many of those answers would be wrong; the dot also counts what the domain gate refused. "
