@@ -138,7 +138,11 @@ def _read_folders(root: Path) -> list[Item]:
     if not folders:
         raise DataError(f"{root}: expected class folders named {', '.join(LABELS)}, found "
                         f"{', '.join(d.name for d, _ in labelled[:6]) or 'no folder'}")
-    return [Item(path, label, _md5(path)) for d, label in folders for path in find_images(d)]
+    images = {d: find_images(d) for d, _ in folders}
+    empty = [str(d) for d, _ in folders if not images[d]]
+    if empty:
+        raise DataError(f"{_some(empty)}: expected images of the class, found none; add some or remove the folder")
+    return [Item(path, label, _md5(path)) for d, label in folders for path in images[d]]
 
 
 def _deal_by_hash(items: Iterable[Item]) -> list[Item]:
@@ -208,7 +212,7 @@ def _check_leaks(items: Sequence[Item]) -> None:
             other = home.setdefault(getattr(item, key), item)
             if other.subset != item.subset:
                 raise DataError(f"the split leaks: {other.path} ({other.subset}) and {item.path} ({item.subset}) "
-                                f"share {key} {getattr(item, key)}")
+                                f"share {key} {getattr(item, key)}; put them in one subset")
 
 
 def _md5(path: Path) -> str:

@@ -55,7 +55,7 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress,
         UsageError: for options that are out of range.
     """
     items = {name: dataset.subset(name) for name in SUBSETS}
-    _check_subsets(items)
+    _check_subsets(items, progress)
     preprocessing = preprocessing_for(options.backbone, options.segment, protocol.size)
     tiles = protocol.read(items, preprocessing, progress)
     progress.say(f"{', '.join(f'{len(t.truth)} {name}' for name, t in tiles.items())} images, {preprocessing.size} px")
@@ -133,8 +133,12 @@ def _provenance(dataset: Dataset, items: dict[str, tuple[Item, ...]], seconds: f
     }
 
 
-def _check_subsets(items: dict[str, tuple[Item, ...]]) -> None:
+def _check_subsets(items: dict[str, tuple[Item, ...]], progress: Progress) -> None:
     everywhere = {i.label for rows in items.values() for i in rows}
+    absent = [label for label in LABELS if label not in everywhere]
+    if absent:
+        progress.say(f"warning: no image of {', '.join(absent)}: this network will never have seen one, and cannot say "
+                     "so")
     for name, rows in items.items():
         lacking = everywhere - {i.label for i in rows}
         if lacking and name != "test":

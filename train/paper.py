@@ -26,6 +26,7 @@ from alledge.runfolder import Tiles
 
 from .augment import augment
 from .batches import read_tiles
+from .findings import LEAKY
 from .options import Options
 from .protocol import Protocol, Rows
 from .recipe import Recipe, recipe_for
@@ -59,7 +60,7 @@ class Paper:
     @property
     def protocol(self) -> Protocol:
         """What `train` wants to know."""
-        return Protocol(f"{'leaky' if self.leaky else 'paper'}, {self.per_class} tiles per class", self.read, recipe,
+        return Protocol(f"{LEAKY if self.leaky else 'paper'}, {self.per_class} tiles per class", self.read, recipe,
                         SIZE)
 
     def deal(self, dataset: Dataset) -> Dataset:

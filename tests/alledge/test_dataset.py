@@ -131,6 +131,28 @@ def test_a_group_cut_by_the_split_is_a_leak(copied):
         read_dataset(copied)
 
 
+def test_the_same_bytes_in_two_subsets_are_a_leak_that_names_the_files(copied):
+    with (copied / "split.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    original = next(row for row in rows if row["split"] == "test" and row["label"] == "pro_b")
+    shutil.copy(copied / original["file"], copied / "pro_b" / "twin.png")
+    rewritten = {**original, "file": "pro_b/twin.png", "split": "train", "group": "another"}
+    with (copied / "split.csv").open("a", newline="") as file:
+        csv.DictWriter(file, rows[0].keys()).writerow(rewritten)
+    with pytest.raises(DataError, match="the split leaks") as refused:
+        read_dataset(copied)
+    for said in (original["file"], "pro_b/twin.png", "(test)", "(train)", original["md5"], "in one subset"):
+        assert said in str(refused.value)
+
+
+def test_a_class_folder_without_images_is_refused(copied):
+    (copied / "split.csv").unlink()
+    for path in (copied / "pre_b").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match=r"pre_b: expected images of the class, found none; add some or remove"):
+        read_dataset(copied)
+
+
 @pytest.mark.parametrize("text", ["file,label\na,b\n", "", "\x00\x01"])
 def test_a_csv_without_the_columns_is_refused(copied, text):
     (copied / "split.csv").write_text(text)

@@ -72,6 +72,16 @@ def test_the_papers_own_figure_stands_in_its_row(made):
     assert row_of(make(7), "mhsa", "vgg19")["paper"] == 0.9925
 
 
+def test_the_card_of_a_leaky_run_says_so(made):
+    out, make = made
+    report = make(6, protocol="leaky")
+    assert report["rows"][-1]["accuracy"] is not None
+    assert "copies of the test images themselves" in page(report)
+    card = (out / "leaky" / "tiny-plain-focal-0" / "model_card.md").read_text()
+    assert "varied copies of the test images were trained on" in " ".join(card.split())
+    assert "varied copies" not in (out / "paper" / "tiny-plain-focal-0" / "model_card.md").read_text()
+
+
 def test_a_finished_run_is_not_taken_for_another(made):
     _, make = made
     for changes in ({"epochs": 2}, {"per_class": 11}, {"test_per_class": 2}):
