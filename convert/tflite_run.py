@@ -1,4 +1,4 @@
-"""Run a TFLite model on this machine, under either of LiteRT's two sets of integer kernels."""
+"""Run a TFLite model on this machine, under each of LiteRT's sets of kernels."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,17 +13,19 @@ from alledge.quantisation import to_real, to_stored
 from .converted import Run
 from .trained import OUTPUTS, Outputs
 
-XNNPACK, BUILTIN = "xnnpack", "builtin"
+XNNPACK, BUILTIN, REFERENCE = "xnnpack", "builtin", "reference"
+_RESOLVERS = {XNNPACK: "BUILTIN", BUILTIN: "BUILTIN_WITHOUT_DEFAULT_DELEGATES", REFERENCE: "BUILTIN_REF"}
 _THREADS = 2
 
 
-def kernels(content: bytes, head: bytes | None = None) -> dict[str, Run]:
+def kernels(content: bytes, head: bytes | None = None, names: Sequence[str] = (XNNPACK, BUILTIN)) -> dict[str, Run]:
     """The default kernels (XNNPACK) and the built-in ones that older runtimes and unusual processors fall back to.
 
     Args:
         head: the second network of a split model, which takes the first one's only output.
+        names: sets of kernels; `reference`, which is what the format's definition is tested with, takes seconds a tile.
     """
-    return {name: partial(_run, content, head, name) for name in (XNNPACK, BUILTIN)}
+    return {name: partial(_run, content, head, name) for name in names}
 
 
 def specs(content: bytes) -> dict[str, TensorSpec]:
@@ -65,7 +67,7 @@ def _run(content: bytes, head: bytes | None, kernel_set: str, tensors: Sequence[
 def _interpreter(content: bytes, kernel_set: str) -> Any:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    resolver = OpResolverType.BUILTIN if kernel_set == XNNPACK else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    resolver = getattr(OpResolverType, _RESOLVERS[kernel_set])
     interpreter = Interpreter(model_content=content, experimental_op_resolver_type=resolver, num_threads=_THREADS)
     interpreter.allocate_tensors()
     return interpreter
