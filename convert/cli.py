@@ -99,14 +99,16 @@ def _finish(bundle: Path, run: Path | None, target: str | None, out: Path | None
     if run is not None or target is not None:
         raise UsageError("--finish takes a bundle and neither a run nor --target: expected `alledge convert --finish "
                          "BUNDLE`")
+    from .edgetpu_page import write_compilation
     from .finish import describe, finish
 
-    done = describe(finish(bundle, out, options))
+    finished = finish(bundle, out, options)
+    done, report = describe(finished), write_compilation(finished)
     if json:
         emit(done)
     else:
         typer.echo("\n".join([f"{done['bundle']}: compiled by version {done['compiler']}",
-                              *(f"warning: {line}" for line in done["warnings"])]))
+                              *(f"warning: {line}" for line in done["warnings"]), f"report: {report}"]))
 
 
 def _key(path: Path) -> Any:
@@ -124,6 +126,11 @@ def _summary(done: Any, report: Path) -> str:
     lines = [f"{document['bundle']}: {document['bytes'] / 2**20:.2f} MiB for {document['target']}"]
     lines += [f"{name} kernels, {c.n} held-out tiles: {_accuracy(c)}agreement {c.agreement:.1%}"
               for name, c in done.comparisons.items()]
+    if document.get("ladder"):
+        from .lint import in_words
+
+        step = document["ladder"][-1]
+        lines.append(f"Edge TPU table, form {step['rung']!r}: {in_words(step['lint'])}")
     lines.append(done.bundle.signature_in_words())
     lines += [f"warning: {line}" for line in document["warnings"]]
     return "\n".join([*lines, f"report: {report}"])

@@ -1,6 +1,6 @@
 """Hold a TFLite model against the Edge TPU's table, operator by operator, before any compiler sees it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ class Lint:
         macs_before: share of the multiply-accumulates before the first refused operator, 1 when none is (0-1).
         parameters: bytes of constants; streamed: those of them that do not fit the chip.
         largest: bytes of the largest activation.
+        dynamic: tensors whose size is only known at run time.
         runtime: the oldest TensorFlow Lite that has all kernels, "" when the converter did not say.
     """
 
@@ -30,6 +31,7 @@ class Lint:
     macs_before: float
     parameters: int
     largest: int
+    dynamic: int
     runtime: str
 
     @property
@@ -52,15 +54,26 @@ class Lint:
         return {"operations": len(self.rows), "refused": len(self.refused),
                 "first_blocking": name(self.refused[0]) if self.refused else None, "macs_before": self.macs_before,
                 "parameter_bytes": self.parameters, "streamed_bytes": self.streamed, "sram_bytes": table.SRAM_BYTES,
-                "largest_activation_bytes": self.largest, "source": table.SOURCE}
+                "largest_activation_bytes": self.largest, "dynamic_tensors": self.dynamic, "source": table.SOURCE}
 
 
 def lint(content: bytes) -> Lint:
     """Judge every operator of a model."""
     found = operators(content)
     rows = tuple(_row(operator) for operator in found)
-    return Lint(rows, _share_before(found, rows), parameter_bytes(content),
-                max(t.size for operator in found for t in operator.outputs), min_runtime_version(content))
+    outputs = [t for operator in found for t in operator.outputs]
+    return Lint(rows, _share_before(found, rows), parameter_bytes(content), max(t.size for t in outputs),
+                sum(t.dynamic for t in outputs), min_runtime_version(content))
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """One line for a person, of what `to_json` gives."""
+    refused = f"{found['refused']} refused" if found["refused"] else "none refused"
+    if found["first_blocking"]:
+        refused += f" (first {found['first_blocking']}, after {found['macs_before']:.0%} of the work)"
+    size, chip = (found[key] / 2**20 for key in ("parameter_bytes", "sram_bytes"))
+    return (f"{found['operations']} operations, {refused}, {found['dynamic_tensors']} dynamic tensors; {size:.1f} MiB "
+            f"of parameters for {chip:.0f} MiB on the chip")
 
 
 def name(row: Operation) -> str:

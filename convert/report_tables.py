@@ -93,16 +93,27 @@ def calibration(settings: Calibration) -> str:
 
 def operations(rows: Iterable[Operation]) -> str:
     """What the target makes of each operation."""
-    return _table(("operation", "count", "layer", "shapes", "mapped", "why", "what would help"), (
-        f"<td>{escape(r.op)}<td class=number>{r.count}<td>{escape(r.layer)}<td>{escape(r.shapes)}{_MAPPED[r.mapped]}"
-        f"<td>{escape(r.reason)}<td>{escape(r.remedy)}" for r in rows))
+    return _table(("operation", "count", "layer", "version", "shapes", "mapped", "why", "what would help"), (
+        f"<td>{escape(r.op)}<td class=number>{r.count}<td>{escape(r.layer)}<td class=number>{r.version or ''}"
+        f"<td>{escape(r.shapes)}{_MAPPED[r.mapped]}<td>{escape(r.reason)}<td>{escape(r.remedy)}" for r in rows))
 
 
 def ladder(steps: Sequence[Mapping[str, Any]]) -> str:
     """The forms that were offered to the Edge TPU, in order."""
-    return _table(("form", "taken whole", "float difference", "operations", "why not"), (
-        f"<td>{escape(step['rung'])}{_verdict(step['holds'])}<td class=number>{_number(step['float_max_abs'])}"
-        f"<td class=number>{(step['lint'] or {}).get('operations', '')}<td>{escape(step['reason'])}" for step in steps))
+    return _table(("form", "taken whole", "float difference", "operations", "refused by the table", "subgraphs",
+                   "why not"), (
+        f"<td>{escape(step['rung'])}{_taken(step)}<td class=number>{_number(step['float_max_abs'])}"
+        f"<td class=number>{(step['lint'] or {}).get('operations', '')}"
+        f"<td class=number>{(step['lint'] or {}).get('refused', '')}"
+        f"<td class=number>{(step['compiler'] or {}).get('subgraphs', 'no compiler')}<td>{escape(step['reason'])}"
+        for step in steps))
+
+
+def _taken(step: Mapping[str, Any]) -> str:
+    """Only the compiler can say yes."""
+    if step["holds"] and not step["compiler"]:
+        return "<td>as far as the table tells"
+    return "<td class=good>yes" if step["holds"] else "<td class=bad>no"
 
 
 def _table(head: Sequence[str], rows: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alledge.bundle import Bundle
+from alledge.bundle import Bundle, write_bundle
 from alledge.convert import edgetpu_compiler as compiling
 from alledge.convert import ladder
 from alledge.convert.cli import convert
@@ -21,6 +21,8 @@ from alledge.convert.conversion import Conversion, convert_run
 from alledge.convert.edgetpu_compiler import compile_model, find_compiler
 from alledge.convert.edgetpu_log import merged, read_report
 from alledge.convert.edgetpu_rules import why_refused
+from alledge.convert.finish import finish
+from alledge.convert.issue import Issue
 from alledge.convert.lint import lint
 from alledge.convert.options import Options
 from alledge.convert.tflite_graph import OperatorInfo, TensorInfo
@@ -29,6 +31,7 @@ from alledge.device.engine import open_engine
 from alledge.device.selftest import replay
 from alledge.errors import BackendMissing, DataError, GateNotMet, UsageError
 from alledge.quiet import quiet
+from alledge.signing import new_key
 
 from .stand_in_compiler import BEHIND, LIMITED, MAPPED, VERSION
 
@@ -217,6 +220,9 @@ def test_finishing_compiles_in_place_and_keeps_the_rest(conversion, stand_in, tm
     for key in ("goldens", "calibration", "input", "probs", "tolerance"):
         assert getattr(manifest, key) == getattr(before, key)
     assert not any("not compiled" in line for line in document["warnings"])
+    page = (tmp_path / "microscope-edgetpu.html").read_text()
+    assert VERSION in page
+    assert "RESEARCH USE ONLY" in page
     with pytest.raises(UsageError, match="is compiled already"):
         convert(finish=path, compiler=stand_in("whole"))
 
@@ -349,3 +355,14 @@ def test_attention_that_cannot_be_re_expressed_is_named(trained_run):
     wide = keras.layers.MultiHeadAttention(2, 4, value_dim=6, name="wide")(tokens, tokens)
     with pytest.raises(DataError, match=r"layer 'wide': expected values as wide as keys \(4\), received 6"):
         with_attention(keras.Model(tokens, wide), TableAttention)
+
+
+def test_finishing_a_signed_bundle_needs_a_key(conversion, stand_in, tmp_path):
+    made = conversion("coral").bundle
+    path, key = tmp_path / "signed.alledge", new_key(tmp_path / "lab.pem")
+    write_bundle(path, made.manifest, {m.name: made.read(m.name) for m in made.manifest.members}, key)
+    with pytest.raises(UsageError, match="sign it again with --sign"):
+        finish(path, None, Options(compiler=stand_in("whole")))
+    done = finish(path, None, Options(compiler=stand_in("whole"), issue=Issue(release=7, key=key)))
+    assert done.signed_by([key.public])
+    assert (done.manifest.release, done.manifest.compiled) == (7, True)
