@@ -24,7 +24,7 @@ from alledge.synthetic import draw_field
 
 Origin = Literal["run", "data", "drawn"]
 WORDS: dict[Origin, str] = {"run": "tiles of the run", "data": "images given with --data", "drawn": "drawn smears"}
-DRAWN = 200  # of each kind: fewer held-out tiles could not prove 98 % agreement
+RANGING_DRAWN, JUDGING_DRAWN = 200, 300  # two in three or more are decided: enough to prove 98 % agreement
 KEPT = 200  # training images that are read of --data, as many as a run keeps
 _RANGING_SEED, _JUDGING_SEED = 7_000_000, 8_000_000  # far from each other and from the goldens'
 
@@ -61,8 +61,8 @@ def find_tiles(run: Path, record: TrainingRecord, data: Path | None, split: Path
     """
     if data is not None:
         return _from_images(record, data, split)
-    return (_from_run(run, CALIBRATION_TILES, record, _RANGING_SEED),
-            _from_run(run, HELD_OUT_TILES, record, _JUDGING_SEED))
+    return (_from_run(run, CALIBRATION_TILES, record, RANGING_DRAWN, _RANGING_SEED),
+            _from_run(run, HELD_OUT_TILES, record, JUDGING_DRAWN, _JUDGING_SEED))
 
 
 def spread(tiles: Tiles | Sample, limit: int) -> NDArray[np.intp]:
@@ -91,9 +91,9 @@ def draw_tiles(preprocessing: Preprocessing, palette: Palette | None, n: int, se
     return Tiles(pixels=np.stack(pixels), truth=truth)
 
 
-def _from_run(run: Path, name: str, record: TrainingRecord, seed: int) -> Sample:
+def _from_run(run: Path, name: str, record: TrainingRecord, drawn: int, seed: int) -> Sample:
     if not (run / name).is_file():
-        return _named(draw_tiles(record.preprocessing, record.palette, DRAWN, seed), "drawn", "drawn smear")
+        return _named(draw_tiles(record.preprocessing, record.palette, drawn, seed), "drawn", "drawn smear")
     return _named(_checked(run / name, read_tiles(run, name), record.preprocessing.size), "run", "tile")
 
 
