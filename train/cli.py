@@ -10,7 +10,7 @@ from alledge.dataset import FOLD_COLUMNS, read_dataset
 from alledge.errors import DataError, UsageError
 from alledge.output import Progress, command_group, emit
 from alledge.quiet import quiet
-from alledge.runfolder import RECORD, REPORT, TrainingRecord
+from alledge.runfolder import RECORD, REPORT, TrainingRecord, read_record
 
 data = command_group(help="Look at a data set before trusting it.")
 
@@ -76,6 +76,12 @@ def explain(
 
     Example: alledge explain RUN smear.png --out why.png
     """
+    if model.is_file():
+        raise UsageError(f"{model}: expected a run folder, found a file; a bundle holds a converted network without "
+                         "gradients, so explain the run that it was made from")
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"--out {out}: expected a file name that ends in .png")
+    read_record(model)  # refused before Keras is loaded
     with quiet():
         from .explaining import explain_image
 

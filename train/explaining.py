@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from alledge.calibration import answered, apply_temperature
-from alledge.errors import UsageError
 from alledge.files import write_bytes
 from alledge.images import read_image
 from alledge.labels import INCONCLUSIVE, LABELS, TITLES
 from alledge.preprocess import prepare_field
-from alledge.runfolder import is_run, read_record
+from alledge.runfolder import read_record
 from alledge.verdict import RESEARCH_USE_ONLY
 
 from .explain import Explainer, share_inside
@@ -21,17 +20,9 @@ def explain_image(run: Path, image: Path, out: Path) -> dict[str, Any]:
     """Write the picture and return what `explain --json` prints (see docs/commands.md).
 
     Raises:
-        UsageError: when `run` is no run folder, or `out` is no PNG.
-        DataError: when the run is damaged.
+        UsageError, DataError: when `run` is no run folder, or damaged.
         ImageError: when the image is not usable.
     """
-    if run.is_file():
-        raise UsageError(f"{run}: expected a run folder, found a file; a bundle holds a converted network without "
-                         "gradients, so explain the run that it was made from")
-    if not is_run(run):
-        read_record(run)  # says what is missing
-    if out.suffix.lower() != ".png":
-        raise UsageError(f"--out {out}: expected a file name that ends in .png")
     record = read_record(run)
     prepared = prepare_field(read_image(image), record.preprocessing)
     found = Explainer(load_model(run), record.preprocessing).maps(prepared.tile)

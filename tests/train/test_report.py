@@ -20,7 +20,7 @@ from alledge.preprocess import Preprocessing
 from alledge.runfolder import ROBUSTNESS, Tiles, TrainingRecord
 from alledge.train.card import write_card
 from alledge.train.findings import Judged, composition, confusions, proves
-from alledge.train.report import write_report
+from alledge.train.report import renew_report, write_report
 
 N = 40
 
@@ -30,7 +30,7 @@ def make_items(tmp_path, name="field", groups=True):
                  {"group": f"g{i // 4}"} if groups else {}) for i in range(N)]
 
 
-def make_run(tmp_path, baseline=0.5, groups=True, name="field", cut=0):
+def make_run(tmp_path, baseline=0.5, groups=True, name="field", cut=0, protocol="split"):
     """A run folder with known predictions: of 40 images 4 are misread, half of them withheld."""
     items, truth = make_items(tmp_path, name, groups), np.arange(N) % 4
     guess = np.where(np.arange(N) < 4, (truth + 1) % 4, truth)
@@ -42,7 +42,8 @@ def make_run(tmp_path, baseline=0.5, groups=True, name="field", cut=0):
         calibration=Calibration(temperature=2.0, abstain_below=0.4),
         options={"backbone": "tiny", "head": "compact", "loss": "focal", "weights": "none", "epochs": 2, "batch": 8,
                  "seed": 0},
-        provenance={"split_sha256": "f" * 64, "keras": "3", "composition": {**composition(subsets), "cut_groups": cut}},
+        provenance={"protocol": protocol, "split_sha256": "f" * 64, "keras": "3",
+                    "composition": {**composition(subsets), "cut_groups": cut}},
         metrics={**score(probabilities, truth, answered, [i.group for i in items]).to_json(),
                  "baseline_histogram_accuracy": baseline},
         history={"loss": [1.0, 0.5], "val_loss": [1.1, 0.7], "accuracy": [0.3, 0.8], "val_accuracy": [0.2, 0.7]})
@@ -91,6 +92,7 @@ def test_colour_that_knows_as_much_is_called_so(tmp_path):
 
 @pytest.mark.parametrize(("options", "says"), [
     ({}, "no group of the split"), ({"groups": False}, "names no groups"), ({"cut": 3}, "3 groups of images stand in"),
+    ({"protocol": "leaky, 1800 tiles per class"}, "were learned from, as in the paper"),
 ])
 def test_page_and_card_say_how_disjoint_the_subsets_are(tmp_path, options, says):
     page, card, _ = make_run(tmp_path, **options)
@@ -138,6 +140,13 @@ def test_robustness_is_drawn_where_it_was_measured_and_asked_for_where_not(tmp_p
     page = make_run(tmp_path)[0]
     assert "--robustness" not in page
     assert any("perturbation" in a.get("alt", "") for _, a in Tags(page).found)
+
+
+def test_a_sweep_on_other_images_leaves_the_page_alone(tmp_path):
+    page, _, _ = make_run(tmp_path)
+    assert renew_report(tmp_path, make_items(tmp_path)[1:], []) is False
+    assert (tmp_path / "report.html").read_text() == page
+    assert not (tmp_path / ROBUSTNESS).exists()
 
 
 def test_confusions_count_what_was_withheld():
