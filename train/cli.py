@@ -110,6 +110,7 @@ def reproduce(
     batch: Annotated[int, typer.Option(min=1, max=1024)] = 32,
     test_per_class: Annotated[int, typer.Option(min=1, help="Images put aside for the test (paper, leaky).")] = 100,
     per_class: Annotated[int, typer.Option(min=10, help="Tiles per class to learn from (paper, leaky).")] = 1800,
+    precision: Annotated[str, typer.Option(help="As for train.")] = "float32",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Train the networks of one of the paper's tables and print the paper's figures beside ours.
@@ -121,17 +122,15 @@ def reproduce(
     """
     dataset = read_dataset(data, split)
     _check_out(out, None)
-    asked = {"table": table, "data": data, "split": split, "out": out, "protocol": protocol, "seeds": seeds,
-             "epochs": epochs, "batch": batch, "test-per-class": test_per_class, "per-class": per_class}
-    command = shlex.join(["alledge", "reproduce", *(word for name, value in asked.items() if value is not None
-                                                    for word in (f"--{name}", str(value)))])
     with quiet() as person:
         from .comparison import page
         from .reproduce import Plan
         from .reproduce import reproduce as train_table
 
         names = tuple(name.strip() for name in backbones.split(",") if name.strip())
-        plan = Plan(table, protocol, names, seeds, weights, epochs, batch, test_per_class, per_class)
+        plan = Plan(table, protocol, names, seeds, weights, epochs, batch, test_per_class, per_class, precision)
+        places = ["--data", str(data), *(["--split", str(split)] if split else []), "--out", str(out)]
+        command = shlex.join(["alledge", "reproduce", *plan.wishes, *places])
         report = train_table(dataset, out, plan, command, Progress(person))
     if json:
         emit(report)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from alledge.dataset import Dataset
+from alledge.errors import AlledgeError, WeightsMissing
 from alledge.metrics import score
 from alledge.predictions import PREDICTIONS, read_column, read_predictions
 from alledge.runfolder import is_run, read_record
@@ -48,7 +49,7 @@ class Measured:
     baseline: float | None
 
 
-def compare(cells: Sequence[Cell], folder: Path, dataset: Dataset, missing: Mapping[Cell, str],
+def compare(cells: Sequence[Cell], folder: Path, dataset: Dataset, missing: Mapping[Cell, AlledgeError],
             command: str) -> dict[str, Any]:
     """One row per cell, plain types.
 
@@ -91,15 +92,16 @@ def _seed(run: Path) -> int:
     return int(run.name.rpartition("-")[2])
 
 
-def _row(cell: Cell, measured: Mapping[Cell, Measured], group_of: Mapping[str, str], missing: Mapping[Cell, str],
-         command: str) -> dict[str, Any]:
+def _row(cell: Cell, measured: Mapping[Cell, Measured], group_of: Mapping[str, str],
+         missing: Mapping[Cell, AlledgeError], command: str) -> dict[str, Any]:
     found, plain = measured.get(cell), measured.get(_plain(cell))
     row: dict[str, Any] = {**asdict(cell), "paper": PAPER.get(cell), "accuracy": None, "ci95": None, "per_seed": [],
                            "macro_f1": None, "auc": None, "settings": None, "versus_plain": None, "missing": None}
     if found is None:
-        reason = missing.get(cell, "not trained yet")
-        return {**row, "missing": {"reason": reason, "command": f"{command} --backbones {cell.backbone}"
-                                    + " --weights FILE" * (cell in missing)}}
+        error = missing.get(cell)
+        way_out = " --weights FILE" if isinstance(error, WeightsMissing) else ""
+        return {**row, "missing": {"reason": str(error or "not trained yet"),
+                                   "command": f"{command} --backbones {cell.backbone}{way_out}"}}
     scores = score(found.probabilities, found.truth)
     paired = plain if plain and cell.head != "plain" and plain.md5 == found.md5 else None
     return {**row, "accuracy": float(found.right.mean()), "per_seed": found.right.mean(1).tolist(),

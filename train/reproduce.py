@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from alledge.dataset import Dataset
-from alledge.errors import DataError, UsageError, WeightsMissing
+from alledge.errors import AlledgeError, DataError, MemoryExhausted, UsageError, WeightsMissing
 from alledge.files import write_bytes
 from alledge.output import Progress
 from alledge.runfolder import is_run, read_record
@@ -24,6 +24,7 @@ from .protocol import SPLIT, Protocol
 
 PAPER_BACKBONES = ("vgg19", "inceptionv3", "resnet101", "resnet152v2", "inceptionresnetv2", "mobilenetv2",
                    "densenet201", "efficientnetb7")
+_PER_CELL = ("backbones", "weights")
 PROTOCOLS = ("paper", "leaky", "split")
 
 
@@ -58,6 +59,7 @@ class Plan:
     batch: int = paper.BATCH
     test_per_class: int = paper.TEST_PER_CLASS
     per_class: int = paper.PER_CLASS
+    precision: str = Options.precision
 
     def __post_init__(self) -> None:
         for name, value, known in (("table", self.table, tuple(TABLES)), ("protocol", self.protocol, PROTOCOLS)):
@@ -68,6 +70,13 @@ class Plan:
         if self.weights not in ("imagenet", "none") and len(self.backbones) != 1:
             raise UsageError(f"--weights {self.weights}: a file holds the weights of one backbone; name it with "
                              "--backbones")
+
+    @property
+    def wishes(self) -> list[str]:
+        """The options on the command line that ask for this, whatever the backbones and their weights."""
+        asked = [(f.name, getattr(self, f.name), f.default) for f in fields(self) if f.name not in _PER_CELL]
+        return [word for name, value, default in asked if value != default
+                for word in (f"--{name.replace('_', '-')}", str(value))]
 
     @property
     def cells(self) -> list[Cell]:
@@ -83,7 +92,8 @@ class Plan:
     def options(self, cell: Cell, seed: int) -> Options:
         """What one training of a cell is asked for."""
         epochs = self.epochs or (Options.epochs if self.protocol == "split" else paper.EPOCHS)
-        return Options(cell.backbone, cell.head, cell.loss, self.weights, epochs=epochs, batch=self.batch, seed=seed)
+        return Options(cell.backbone, cell.head, cell.loss, self.weights, epochs=epochs, batch=self.batch, seed=seed,
+                       precision=self.precision)
 
 
 def reproduce(dataset: Dataset, out: Path, plan: Plan, command: str, progress: Progress) -> dict[str, Any]:
@@ -104,15 +114,15 @@ def reproduce(dataset: Dataset, out: Path, plan: Plan, command: str, progress: P
     """
     dealt, protocol = _deal(dataset, plan)
     folder = out / plan.protocol
-    missing: dict[Cell, str] = {}
+    missing: dict[Cell, AlledgeError] = {}
     report: dict[str, Any] = {}
     for cell, seed in _trainings(plan):
         if cell in missing:
             continue
         try:
             _train(dealt, folder / f"{cell.name}-{seed}", plan.options(cell, seed), progress, protocol)
-        except WeightsMissing as error:
-            missing[cell] = str(error)
+        except (WeightsMissing, MemoryExhausted) as error:  # another cell may fit, or have its weights
+            missing[cell] = error
             progress.say(f"warning: {cell.name} is not measured: {error}")
         report = _write(out, dealt, folder, plan, missing, command)
     return report
@@ -144,7 +154,7 @@ def _train(dataset: Dataset, run: Path, options: Options, progress: Progress, pr
     train(dataset, run, options, progress, protocol)
 
 
-def _write(out: Path, dataset: Dataset, folder: Path, plan: Plan, missing: Mapping[Cell, str],
+def _write(out: Path, dataset: Dataset, folder: Path, plan: Plan, missing: Mapping[Cell, AlledgeError],
            command: str) -> dict[str, Any]:
     report = {"table": plan.table, "title": TABLES[plan.table].title, "protocol": plan.protocol,
               **compare(plan.cells, folder, dataset, missing, command)}

@@ -67,6 +67,11 @@ def test_what_is_not_measured_is_listed_with_its_command_and_no_figure_is_invent
     assert "RESEARCH USE ONLY" in text
 
 
+def test_the_command_repeats_what_was_asked_for():
+    assert Plan(7, seeds=3, per_class=60, weights="none").wishes == ["--table", "7", "--seeds", "3", "--per-class",
+                                                                     "60"]
+
+
 def test_the_papers_own_figure_stands_in_its_row(made):
     _, make = made
     assert row_of(make(7), "mhsa", "vgg19")["paper"] == 0.9925
