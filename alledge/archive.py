@@ -66,7 +66,8 @@ def _member(path: Path, file: BinaryIO, size: int) -> tuple[str, bytes]:
         raise BundleRefused(f"{path}: is truncated, it ends within a header; copy or convert it again")
     form, (length, name_length) = _LOCAL.unpack(header)[1:6], _LOCAL.unpack(header)[8:10]
     if form != _FORM:
-        raise BundleRefused(f"{path}: a member is not stored as bundles store it: compressed, encrypted or dated")
+        raise BundleRefused(f"{path}: a member is not stored as bundles store it: compressed, encrypted or "
+                            "zipped by another tool")
     if name_length > MAX_NAME_BYTES or name_length + length > size - file.tell():
         raise BundleRefused(f"{path}: a member claims {length} bytes, more than the file has; it is truncated or "
                             "altered, copy or convert it again")

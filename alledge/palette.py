@@ -53,5 +53,5 @@ def recolour(tile: NDArray[np.uint8], label: int, palette: Palette, random: np.r
 
 def _shown(tile: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """[S, S], True outside pure black; everything when all is black."""
-    shown = tile.any(2)
+    shown = np.asarray(tile.any(2))
     return shown if shown.any() else ~shown

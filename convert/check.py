@@ -148,11 +148,24 @@ def failed_gates(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def doubts(comparison: Comparison) -> list[str]:
-    """What the figures cannot prove, one sentence each."""
+    """What the figures cannot prove, and a network that never learned anything: one sentence each."""
+    untrained = _untrained(comparison)
     if comparison.n >= PROVING_TILES:
-        return []
-    return [f"judged on {comparison.n} tiles: agreement may be as low as {comparison.agreement_ci95[0]:.1%} (95 % "
+        return untrained
+    return [*untrained,
+            f"judged on {comparison.n} tiles: agreement may be as low as {comparison.agreement_ci95[0]:.1%} (95 % "
             f"interval); {PROVING_TILES} or more would tell"]
+
+
+def _untrained(comparison: Comparison) -> list[str]:
+    if comparison.accuracy is None or len(comparison.recall) < 2:
+        return []
+    commonest = max(part.n for part in comparison.recall.values()) / comparison.n
+    if comparison.accuracy.before_ci95[0] > commonest:
+        return []
+    return [f"the float network is right on {comparison.accuracy.before:.1%} of the held-out tiles, no better than "
+            f"always naming the commonest class ({commonest:.1%}): is it trained? Agreement with it proves nothing "
+            "about smears"]
 
 
 def _allowed(comparisons: Mapping[str, Comparison], share: float) -> dict[str, int]:

@@ -94,3 +94,11 @@ def test_without_the_truth_only_agreement_is_demanded():
     with pytest.raises(GateNotMet, match=r"agreement 97\.8%") as caught:
         demand(gates({"kernels": found}), {"kernels": found})
     assert "accuracy" not in str(caught.value).split("held-out")[1].split(";")[0]
+
+
+def test_a_network_that_never_learned_is_called_one():
+    truth = np.repeat(np.arange(4), 100)
+    constant = np.zeros(400, int)
+    assert "is it trained?" in doubts(compare(outputs(constant), outputs(constant), truth))[0]
+    assert not doubts(compare(outputs(truth), outputs(truth), truth))
+    assert not doubts(compare(outputs(constant), outputs(constant), None))
