@@ -116,6 +116,7 @@ def page(report: Mapping[str, Any]) -> str:
     lacking = [f"- {row['backbone']} {row['head']} {row['loss']}: {row['missing']['reason']}: "
                f"`{row['missing']['command']}`" for row in report["rows"] if row["accuracy"] is None]
     parts = [f"# Table {report['table']}: {report['title']} ({report['protocol']})",
+             f"`{report['command']}`, {report['date']}, {report['machine']}.",
              "\n".join([_HEAD, *lines]) if lines else "Nothing is measured yet."]
     if lacking:
         parts += ["Not measured here, and the command that measures it:", "\n".join(lacking)]

@@ -1,6 +1,8 @@
 """The paper's tables, trained again: backbones x heads x losses x seeds, each one a run folder that is kept."""
 
+import datetime
 import json
+import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -157,6 +159,7 @@ def _train(dataset: Dataset, run: Path, options: Options, progress: Progress, pr
 def _write(out: Path, dataset: Dataset, folder: Path, plan: Plan, missing: Mapping[Cell, AlledgeError],
            command: str) -> dict[str, Any]:
     report = {"table": plan.table, "title": TABLES[plan.table].title, "protocol": plan.protocol,
+              "command": command, "date": datetime.date.today().isoformat(), "machine": platform.machine(),
               **compare(plan.cells, folder, dataset, missing, command)}
     name = f"table-{plan.table}-{plan.protocol}"
     write_bytes(out / f"{name}.json", json.dumps(report, indent=1).encode())

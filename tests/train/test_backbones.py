@@ -6,8 +6,12 @@ import pytest
 keras = pytest.importorskip("keras", reason="needs the extra `train`")
 
 from alledge.errors import DataError, UsageError  # noqa: E402
+from alledge.labels import LABELS  # noqa: E402
+from alledge.metrics import score  # noqa: E402
 from alledge.preprocess import scale  # noqa: E402
+from alledge.synthetic import draw_field  # noqa: E402
 from alledge.train.backbones import BACKBONES, feature_map, preprocessing_for  # noqa: E402
+from alledge.train.losses import FocalLoss  # noqa: E402
 from alledge.train.model import build_model  # noqa: E402
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
@@ -60,6 +64,25 @@ def test_every_row_builds_and_its_freeze_point_exists(backbone):
     frozen = network.get_layer(BACKBONES[backbone].frozen_until)
     assert frozen.output.shape[1] in range(9, 13)  # an eighth of the image, less what valid padding takes
     assert network.output.shape[1] in (1, 3)
+
+
+@pytest.mark.parametrize(("backbone", "head"), [("mobilenetv2", "mhsa"), ("vgg19", "compact")])
+def test_a_network_learns_a_few_steps_and_comes_back_from_disk(backbone, head, tmp_path):
+    """The other pairs: benchmarks/backbones.py. Eager, because tracing a gradient costs more than all steps."""
+    keras.utils.set_random_seed(0)
+    model = build_model(backbone, "none", head, size=64)
+    tiles = np.stack([draw_field(label, 3, 64).rgb for label in LABELS])
+    images, truth = scale(tiles, preprocessing_for(backbone, "none")), np.eye(len(LABELS), dtype="f4")
+    trained = keras.Model(model.inputs[0], model.output["probs"])
+    trained.compile(keras.optimizers.Adam(1e-4), FocalLoss(), run_eagerly=True)
+    losses = [float(trained.train_on_batch(images, truth)) for _ in range(3)]
+    assert losses[2] < losses[0]
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    before, after = ({name: np.asarray(value) for name, value in network(images, training=False).items()}
+                     for network in (model, again))
+    assert all(np.array_equal(before[name], after[name]) for name in ("probs", "embedding"))
+    assert score(after["probs"], np.arange(len(LABELS))).n == len(LABELS)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
