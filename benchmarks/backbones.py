@@ -80,12 +80,14 @@ def judge(model: Any, images: Any) -> Any:
     return np.concatenate([keras.ops.convert_to_numpy(probs) for probs in outputs])
 
 
-def measured(backbone: str, head: str, options: argparse.Namespace) -> dict[str, Any]:
-    """What a child process measured, now or in an earlier call."""
-    pairs = [json.loads(line) for line in options.kept.read_text().splitlines()] if options.kept.exists() else []
-    for pair in pairs:
-        if (pair["backbone"], pair["head"]) == (backbone, head):
-            return dict(pair)
+def kept(options: argparse.Namespace) -> dict[tuple[str, str], dict[str, Any]]:
+    """What was measured, now or in an earlier call: (backbone, head) -> figures."""
+    lines = options.kept.read_text().splitlines() if options.kept.exists() else []
+    return {(pair["backbone"], pair["head"]): pair for pair in map(json.loads, lines)}
+
+
+def measure_in_child(backbone: str, head: str, options: argparse.Namespace) -> None:
+    """Measure a pair in a process of its own and keep it."""
     command = [sys.executable, __file__, "--one", backbone, head, "--steps", str(options.steps), "--batch",
                str(options.batch), *(["--eager"] if options.eager else [])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -95,15 +97,16 @@ def measured(backbone: str, head: str, options: argparse.Namespace) -> dict[str,
     pair = {"backbone": backbone, "head": head, **json.loads(done.stdout.splitlines()[-1])}
     with options.kept.open("a") as file:
         file.write(json.dumps(pair) + "\n")
-    print(row(pair), flush=True)
-    return pair
+    print(row(backbone, head, pair), flush=True)
 
 
-def row(pair: dict[str, Any]) -> str:
+def row(backbone: str, head: str, pair: dict[str, Any] | None) -> str:
     """One line of the table."""
-    return (f"| {pair['backbone']} | {pair['head']} | {pair['size']} | {pair['parameters'] / 1e6:.1f} | "
-            f"{pair['file_mib']:.0f} | {pair['build_s']:.0f} | {pair['step_s']:.2f} ({pair['mode']}) | "
-            f"{pair['peak_mib']:.0f} |")
+    if pair is None:
+        return (f"| {backbone} | {head} | not measured here: `python benchmarks/backbones.py --backbones {backbone} "
+                f"--heads {head}` | | | | | |")
+    return (f"| {backbone} | {head} | {pair['size']} | {pair['parameters'] / 1e6:.1f} | {pair['file_mib']:.0f} | "
+            f"{pair['build_s']:.0f} | {pair['step_s']:.2f} ({pair['mode']}) | {pair['peak_mib']:.0f} |")
 
 
 PAGE = """# Eight backbones, three heads
@@ -113,7 +116,8 @@ PAGE = """# Eight backbones, three heads
 From random weights, each network was built, took {steps} timed steps of {batch} drawn smears (after one that traces the
 graph, where there is one), was saved, loaded without this package's classes and gave exactly the probabilities it gave
 before, on {n} drawn smears. A step's seconds are the median of {steps}, on a machine that did much other work too:
-orders of magnitude. Memory is the peak of the process, which is about 600 MiB before any network is built.
+orders of magnitude; "graph" steps are traced, "eager" ones (`--eager`) are not, and the two do not compare. Memory is
+the peak of the whole process, TensorFlow in it.
 
 | backbone | head | px | parameters, M | file, MiB | build, s | step, s | peak, MiB |
 |---|---|---|---|---|---|---|---|
@@ -144,7 +148,13 @@ def main() -> None:
 
     options.kept.parent.mkdir(parents=True, exist_ok=True)
     names = options.backbones or [name for name in BACKBONES if name != "tiny"]
-    rows = [row(measured(backbone, head, options)) for backbone in names for head in options.heads]
+    for backbone in names:
+        for head in options.heads:
+            if (backbone, head) not in kept(options):
+                measure_in_child(backbone, head, options)
+    found = kept(options)
+    rows = [row(backbone, head, found.get((backbone, head)))
+            for backbone in BACKBONES if backbone != "tiny" for head in HEADS]
     options.out.write_text(PAGE.format(
         command=f"python benchmarks/backbones.py --steps {options.steps} --batch {options.batch}",
         date=datetime.date.today(), machine=f"{platform.machine()}, {os.cpu_count()} cores, no GPU",

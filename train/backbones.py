@@ -1,5 +1,6 @@
 """The networks that turn a tile into a feature map: one row each, with the input they were made for."""
 
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,14 +79,26 @@ def feature_map(backbone: str, image: Any, weights: str) -> Any:
     except Exception as error:  # Keras raises bare Exception when the download fails
         if weights != "imagenet":
             raise
-        raise WeightsMissing(f"weights 'imagenet' for {backbone} could not be had ({error}); download them elsewhere "
-                             "and pass the file with --weights FILE, or use --weights none") from error
+        raise WeightsMissing(_why(backbone, error)) from error
     if weights not in ("imagenet", "none"):
         _load(model, backbone, Path(weights))
     model = row.adapt(model)
     if weights != "none" and row.frozen_until:
         _freeze(model, row.frozen_until)
     return model.output
+
+
+def _why(backbone: str, error: Exception) -> str:
+    if _is_cut_short(error):  # Keras knows no checksum of some of its files
+        folder = Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
+        return (f"weights 'imagenet' for {backbone} are on this machine, but cut short, as an interrupted download "
+                f"leaves them; delete their file in {folder} and run the same command again")
+    return (f"weights 'imagenet' for {backbone} could not be had ({error}); download them elsewhere and pass the file "
+            "with --weights FILE, or use --weights none")
+
+
+def _is_cut_short(error: Exception) -> bool:
+    return "truncated" in str(error)  # HDF5 keeps its full length in its head
 
 
 def _load(model: keras.Model, backbone: str, path: Path) -> None:
@@ -95,7 +108,7 @@ def _load(model: keras.Model, backbone: str, path: Path) -> None:
             model.load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as error:
         reason = str(error).strip().splitlines()[0]
-        if "truncated" in reason:  # HDF5 keeps its full length in its head
+        if _is_cut_short(error):
             raise DataError(f"--weights {path}: the file is cut short, as an interrupted download leaves it "
                             f"({reason}); download it again") from error
         raise DataError(f"--weights {path}: these are not weights of {backbone} without its top ({reason}); pass the "

@@ -111,6 +111,19 @@ def test_an_unknown_backbone_is_named():
         build_model("vgg16", "none")
 
 
+def test_a_download_of_keras_that_was_interrupted_is_named_with_its_folder(alledge, smears, tmp_path):
+    whole = tmp_path / "whole.weights.h5"
+    build_model("tiny", "none").save_weights(whole)
+    cached = tmp_path / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+    cached.parent.mkdir()
+    cached.write_bytes(whole.read_bytes()[:20_000])
+    done = alledge("train", "--data", smears, "--out", tmp_path / "run", env={"KERAS_HOME": str(tmp_path)})
+    assert done.returncode == 1
+    said = done.stderr.strip().splitlines()[-1]
+    assert said.startswith("error: weights 'imagenet' for mobilenetv2 are on this machine, but cut short")
+    assert str(cached.parent) in said
+
+
 def test_an_interrupted_download_is_told_from_a_wrong_file(tmp_path):
     build_model("tiny", "none").save_weights(tmp_path / "whole.weights.h5")
     whole = (tmp_path / "whole.weights.h5").read_bytes()

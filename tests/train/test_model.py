@@ -34,6 +34,14 @@ def test_focal_loss_is_equation_5():
     assert float(FocalLoss.from_config(loss.get_config())(truth, guess)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_focal_loss_survives_a_round_trip_through_keras():
+    truth, guess = random_probabilities()
+    loss = FocalLoss([0.5, 1.0, 1.5, 2.0], gamma=1.5)
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert isinstance(again, FocalLoss)
+    assert float(again(truth, guess)) == float(loss(truth, guess))
+
+
 def test_a_right_and_sure_answer_weighs_almost_nothing():
     sure = np.array([[0.97, 0.01, 0.01, 0.01]], "f4")
     truth = np.eye(4, dtype="f4")[:1]
