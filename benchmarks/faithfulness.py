@@ -90,7 +90,8 @@ def measure(run: Path, items: list[Item]) -> dict[str, Gains]:
     for item in items:
         prepared = prepare_field(read_image(item.path), settings)
         heat = explainer.maps(prepared.tile).heat
-        grid = next(iter(heat.values())).shape
+        grid = min(h.shape for h in heat.values())  # the coarsest: every map is judged on the same places
+        heat = {name: cv2.resize(h, grid[::-1], interpolation=cv2.INTER_AREA) for name, h in heat.items()}
         nuclei = cv2.resize(prepared.mask.pixels, grid[::-1], interpolation=cv2.INTER_AREA).astype(float)
         routes = [orders(h, random) for h in [*heat.values(), nuclei]]
         routes += [random.permutation(nuclei.size) for _ in range(RANDOM_ORDERS)]

@@ -1,11 +1,12 @@
 """Where a network looked, and what spoke for its verdict: attention received and Grad-CAM, as maps of its own grid.
 
-Both are maps of the places the network tells apart (7 x 7 for MobileNetV2 at 224 px), no finer. They show where, not
-why; `benchmarks/faithfulness.py` measures how far they can be trusted.
+Both are maps of the places the network tells apart (attention: 7 x 7 for MobileNetV2 at 224 px), no finer. They show
+where, not why; `benchmarks/faithfulness.py` measures how far they can be trusted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any
 
 import cv2
@@ -19,6 +20,7 @@ from alledge.preprocess import Preprocessing, scale
 from alledge.segmentation import Mask
 
 ATTENTION, GRAD_CAM = "attention", "grad_cam"
+NUCLEUS_WEIGHT = "nucleus_weight"  # layer of the heads that are told where the nuclei are
 
 Array = NDArray[np.floating[Any]]
 
@@ -49,25 +51,24 @@ class Explainer:
         self._preprocessing = preprocessing
         self._attention = next((layer for layer in model.layers if isinstance(layer, keras.layers.MultiHeadAttention)),
                                None)
-        features = _last_feature_map(model)
         last = model.get_layer("probs")
+        self._kernel = last.kernel if isinstance(last, keras.layers.Dense) else None
+        waist = _waist(model)
         asked = {} if self._attention is None else {"tokens": self._attention.input}
-        self._body = keras.Model(model.inputs, {**model.output, **asked, "features": features})
-        self._head = keras.Model(features, last.input)
-        self._kernel = last.kernel
+        self._body = keras.Model(model.inputs, {**model.output, **asked, "waist": waist})
+        self._head = keras.Model(waist, last.output if self._kernel is None else last.input)
 
     def maps(self, tile: NDArray[np.uint8]) -> Maps:
-        """Explain uint8 [S, S, 3] RGB, prepared as for the network; the Grad-CAM is of its most likely class."""
+        """Explain uint8 [S, S, channels], prepared as for the network; the Grad-CAM is of its most likely class."""
         image = ops.convert_to_tensor(scale(tile[None], self._preprocessing))
         seen = self._body({self._body.inputs[0].name: image}, training=False)
         probabilities = _plain(seen["probs"])[0]
-        places = seen["features"].shape[1:3]
-        heat = {} if self._attention is None else {ATTENTION: self._received(seen["tokens"]).reshape(places)}
-        heat[GRAD_CAM] = self._grad_cam(seen["features"], int(probabilities.argmax()))
+        heat = {} if self._attention is None else {ATTENTION: self._received(seen["tokens"])}
+        heat[GRAD_CAM] = self._grad_cam(seen["waist"], int(probabilities.argmax()))
         return Maps(probabilities, _plain(seen["embedding"])[0], {name: _normalised(m) for name, m in heat.items()})
 
     def _received(self, tokens: Any) -> Array:
-        """[h * w] attention each place receives, averaged over heads and over the places that give it.
+        """[h, w] attention each place receives, averaged over heads and over the places that give it.
 
         With one attention layer and a residual connection, attention rollout (Abnar and Zuidema, ACL 2020) is this map
         plus a constant: every place also keeps itself.
@@ -75,20 +76,24 @@ class Explainer:
         assert self._attention is not None
         query, value = tokens if isinstance(tokens, (list, tuple)) else (tokens, tokens)
         _, weights = self._attention(query, value, return_attention_scores=True)  # [1, heads, queries, keys]
-        return _plain(weights)[0].mean((0, 1))
+        received = _plain(weights)[0].mean((0, 1))
+        return received.reshape(isqrt(received.size), -1)  # places of a square tile
 
-    def _grad_cam(self, features: Any, chosen: int) -> Array:
-        """[h, w] Grad-CAM (Selvaraju et al., ICCV 2017) of a class on the last feature map, place by place.
+    def _grad_cam(self, waist: Sequence[Any], chosen: int) -> Array:
+        """[h, w] Grad-CAM (Selvaraju et al., ICCV 2017) of a class on the network's waist, place by place.
 
         The gradient is not averaged over places first (HiResCAM, Draelos and Carin, arXiv 2011.08891): behind the map
         attention mixes places, and a channel speaks for the class here and against it there. For `plain` heads both are
-        the same. It is the gradient of the class's logit: the probability of a sure network has none left.
+        the same. It is the gradient of the class's logit, because the probability of a sure network has none left; of
+        the logarithm of the probability where several opinions are averaged and there is no logit.
         """
-        def logit(at: Any) -> Any:
-            return ops.matmul(ops.cast(self._head(at, training=False), "float32"), self._kernel)[0, chosen]
+        features, *rest = waist
 
-        gradient = _gradient(logit, features)
-        return np.maximum((gradient[0] * _plain(features)[0]).sum(-1), 0.0)
+        def evidence(at: Any) -> Any:
+            out = ops.cast(self._head([at, *rest], training=False), "float32")
+            return ops.log(out[0, chosen]) if self._kernel is None else ops.matmul(out, self._kernel)[0, chosen]
+
+        return np.maximum((_gradient(evidence, features)[0] * _plain(features)[0]).sum(-1), 0.0)
 
 
 def share_inside(heat: Array, mask: Mask) -> float:
@@ -99,13 +104,33 @@ def share_inside(heat: Array, mask: Mask) -> float:
     return float((heat * nuclei).sum() / total) if total else 0.0
 
 
-def _last_feature_map(model: keras.Model) -> Any:
-    """Output tensor [n, h, w, c] of the last layer that still has places."""
+def _waist(model: keras.Model) -> list[Any]:
+    """The last feature map [n, h, w, c] that everything the network makes of a field's colours passes through.
+
+    Where the network is also told where the nuclei are, that follows as a second tensor.
+    """
+    makers = {id(tensor): op for op in model.operations for tensor in keras.tree.flatten(op.output)}
+    told = [op for op in model.operations if op.name == NUCLEUS_WEIGHT]
     for layer in reversed(model.layers):
         shape = tuple(getattr(layer.output, "shape", ()))
-        if len(shape) == 4 and max(shape[1:3]) > 1 and not isinstance(layer, keras.layers.InputLayer):
-            return layer.output
+        if len(shape) == 4 and max(shape[1:3]) > 1 and not isinstance(layer, keras.layers.InputLayer) \
+                and layer not in told and not _reaches_image(makers[id(model.output["probs"])], {layer, *told}, makers):
+            return [layer.output, *(op.output for op in told)]
     raise DataError(f"{model.name}: expected a network with a feature map to draw heat on, found none")
+
+
+def _reaches_image(last: Any, closed: set[Any], makers: dict[int, Any]) -> bool:
+    """Whether a way from an operation back to the network's input exists that avoids the closed operations."""
+    waiting, seen = [last], set(closed)
+    while waiting:
+        op = waiting.pop()
+        if op in seen:
+            continue
+        seen.add(op)
+        if isinstance(op, keras.layers.InputLayer):
+            return True
+        waiting += [makers[id(tensor)] for tensor in keras.tree.flatten(op.input)]
+    return False
 
 
 def _gradient(of: Callable[[Any], Any], at: Any) -> Array:

@@ -51,9 +51,9 @@ def explanation_png(title: str, subtitle: str, tile: NDArray[np.uint8], mask: Ma
         axes.text(0.0, -0.035, f"{inside[name]:.0%} of it in the nuclei{ratio}", transform=axes.transAxes, fontsize=8.5,
                   color=_INK, va="top")
     _legend(figure.add_axes((right - 2.2 / width, 0.47 / HEIGHT, 1.7 / width, 0.09 / HEIGHT)))
-    height, across = next(iter(heat.values())).shape
-    figure.text(right, 0.16 / HEIGHT, f"The network tells {height} x {across} places apart; the maps are smoothed "
-                "between them. They show where, not why.", fontsize=7.5, color=_SOFT, ha="right")
+    grids = " and ".join(dict.fromkeys(f"{h.shape[0]} x {h.shape[1]}" for h in heat.values()))
+    figure.text(right, 0.16 / HEIGHT, f"The network tells {grids} places apart; the maps are smoothed between them. "
+                "They show where, not why.", fontsize=7.5, color=_SOFT, ha="right")
     figure.text(left + 0.04 / width, 0.17 / HEIGHT, RESEARCH_USE_ONLY, fontsize=9.5, fontweight="bold", color="white",
                 bbox={"facecolor": _WARNING, "edgecolor": "none", "pad": 4})
     buffer = BytesIO()

@@ -32,8 +32,8 @@ def explain_image(run: Path, image: Path, out: Path) -> dict[str, Any]:
     inside = {name: share_inside(heat, prepared.mask) for name, heat in found.heat.items()}
     title = f"{TITLES[likely]}, {confidence:.0%}" if sure else f"Inconclusive (most likely {TITLES[likely]})"
     shares = "   ".join(f"{TITLES[label]} {p:.0%}" for label, p in zip(LABELS, calibrated[0], strict=True))
-    write_bytes(out, explanation_png(title, f"{shares}     image {image.name}, run {record.run_id}", prepared.tile,
-                                     prepared.mask, found.heat, inside))
+    subtitle = f"{shares}     image {image.name}, run {record.run_id}"
+    write_bytes(out, explanation_png(title, subtitle, prepared.tile[..., :3], prepared.mask, found.heat, inside))
     return {
         "image": str(image),
         "out": str(out),

@@ -173,8 +173,9 @@ def _gallery(test: Tiles, judged: Judged) -> str:
     given = wrong[judged.answered[wrong]]
     order = np.lexsort((-judged.confidence[wrong], ~judged.answered[wrong]))
     shown = wrong[order][:GALLERY]
+    pixels = test.pixels[..., :3]
     figures = "".join(
-        f"<figure><img alt='misread image' src='{plots.data_uri('png', encode_png(test.pixels[i]))}'><figcaption>"
+        f"<figure><img alt='misread image' src='{plots.data_uri('png', encode_png(pixels[i]))}'><figcaption>"
         f"<b>{'answered' if judged.answered[i] else 'withheld'}</b>: is {TITLES[LABELS[judged.truth[i]]]}, called "
         f"{TITLES[LABELS[judged.guess[i]]]} ({judged.confidence[i]:.0%})<br>"
         f"<small>{escape(Path(judged.names[i]).name)}</small></figcaption></figure>" for i in shown)

@@ -81,6 +81,27 @@ def test_grad_cam_survives_a_network_that_is_certain(tile):
     assert certain.heat[GRAD_CAM] == pytest.approx(unsure.heat[GRAD_CAM], abs=1e-4)
 
 
+def test_a_network_with_two_opinions_is_explained_where_both_come_from(tile):
+    """The shape of a head that reads two maps, is told where the nuclei are, and averages two opinions."""
+    image = keras.Input((112, 112, 4), name="image")
+    first = keras.layers.Conv2D(6, 3, strides=4, padding="same", activation="relu", name="early")(image[..., :3])
+    second = keras.layers.Conv2D(8, 3, strides=4, padding="same", activation="relu", name="late")(first)
+    weight = keras.layers.Rescaling(0.5, 0.5, name="nucleus_weight")(image[..., 3:])
+    where = keras.layers.AveragePooling2D(4, name="where")(weight)
+    seen = keras.layers.GlobalAveragePooling2D()(keras.layers.Multiply()([first, where]))
+    tokens = keras.layers.Reshape((49, 8))(second)
+    attended = keras.layers.GlobalAveragePooling1D()(
+        keras.layers.MultiHeadAttention(2, 4, name="attention")(tokens, tokens))
+    opinions = [keras.layers.Dense(4, activation="softmax")(x) for x in (seen, attended)]
+    probs = keras.layers.Average(name="probs")(opinions)
+    explainer = Explainer(keras.Model(image, {"probs": probs, "embedding": seen}), SETTINGS.model_copy(
+        update={"scale": (1 / 255,) * 4, "offset": (0.0,) * 4}))
+    found = explainer.maps(np.dstack([tile, segment(tile).pixels]))
+    assert found.heat[GRAD_CAM].shape == (28, 28)  # the later map alone would not know the first opinion
+    assert found.heat[ATTENTION].shape == (7, 7)
+    assert found.heat[GRAD_CAM].sum() == pytest.approx(1)
+
+
 def test_the_share_inside_is_the_area_for_an_even_map_and_all_for_a_pointed_one():
     pixels = np.zeros((112, 112), np.uint8)
     pixels[:32, :16] = 255
