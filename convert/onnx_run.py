@@ -1,7 +1,7 @@
 """Run an ONNX model in ONNX Runtime on this machine's processor, and count its operations."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,20 @@ def run(content: bytes, tensors: Sequence[NDArray[np.float32]]) -> Outputs:
 def run_plainly(content: bytes, tensors: Sequence[NDArray[np.float32]]) -> Outputs:
     """The same without ONNX Runtime's graph optimisation: every node as it is written, none fused with another."""
     return _run(_session(content, optimised=False), tensors)
+
+
+def run_outputs(content: bytes, names: Sequence[str],
+                tensors: Sequence[NDArray[np.float32]]) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Values inside the network, by name, for each tensor."""
+    import onnx
+
+    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(content))
+    known = {value.name: value for value in (*model.graph.value_info, *model.graph.input)}
+    there = {value.name for value in model.graph.output}
+    model.graph.output.extend(known[name] for name in names if name not in there)
+    session = _session(model.SerializeToString())
+    for tensor in tensors:
+        yield dict(zip(names, session.run(list(names), {INPUT: tensor}), strict=True))
 
 
 def _run(session: Any, tensors: Sequence[NDArray[np.float32]]) -> Outputs:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .onnx_bias_correction import LAYERS, correct_biases
 from .onnx_graph import finished
 from .tflite import INPUT
-
-_WEIGHTED = ("Conv", "Gemm")
 
 
 def quantise(content: bytes, tiles: Sequence[NDArray[np.float32]]) -> bytes:
@@ -38,8 +37,8 @@ def quantise(content: bytes, tiles: Sequence[NDArray[np.float32]]) -> bytes:
         quant_pre_process(str(source), str(ready), skip_optimization=True, skip_symbolic_shape=True)
         q.quantize_static(str(ready), str(out), Reader(), quant_format=q.QuantFormat.QDQ, per_channel=True,
                           activation_type=q.QuantType.QInt8, weight_type=q.QuantType.QInt8,
-                          op_types_to_quantize=list(_WEIGHTED),
+                          op_types_to_quantize=list(LAYERS),
                           extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False,
                                          "AddQDQPairToWeight": True,
-                                         "OpTypesToExcludeOutputQuantization": list(_WEIGHTED)})
-        return finished(onnx.load(out))
+                                         "OpTypesToExcludeOutputQuantization": list(LAYERS)})
+        return correct_biases(finished(onnx.load(out)), content, tiles)

@@ -242,3 +242,43 @@ def test_a_layer_that_only_tensorrt_cannot_read_is_named_too():
 
     with quiet(), pytest.raises(DataError, match=r"operation IsInf of layer 'odd_layer': TensorRT 8\.2 cannot read"):
         convert(SimpleNamespace(model=odd_network(finite)), Options())
+
+
+def convolutions(seed=5):
+    """image [1, 4, 16, 16] -> depthwise and pointwise convolution with ReLU6, mean, dense layer -> y [1, 3]."""
+    rng = np.random.default_rng(seed)
+    constants = {"dw": rng.normal(0, 1, (4, 1, 3, 3)), "db": rng.normal(1, 1, 4), "pw": rng.normal(0, 1, (8, 4, 1, 1)),
+                 "pb": rng.normal(0, 1, 8), "w": rng.normal(0, 1, (8, 3)), "b": rng.normal(0, 1, 3)}
+    bounds = {"low": np.float32(0), "high": np.float32(6)}
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["image", "dw", "db"], ["d"], group=4, pads=[1] * 4),
+         helper.make_node("Clip", ["d", "low", "high"], ["c"]), helper.make_node("Conv", ["c", "pw", "pb"], ["p"]),
+         helper.make_node("GlobalAveragePool", ["p"], ["g"]), helper.make_node("Flatten", ["g"], ["f"]),
+         helper.make_node("Gemm", ["f", "w", "b"], ["y"])], "n",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 4, 16, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])],
+        [numpy_helper.from_array(v.astype(np.float32), k) for k, v in {**constants, **bounds}.items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+
+
+def test_corrected_biases_halve_the_mean_error_of_rounding_and_add_no_operation(monkeypatch):
+    from alledge.convert import quantise_onnx
+    from alledge.convert.onnx_run import run_outputs
+
+    rng = np.random.default_rng(1)
+    tiles = [rng.uniform(0, 2, (1, 4, 16, 16)).astype(np.float32) for _ in range(48)]
+
+    def mean(content):
+        return np.mean([values["y"] for values in run_outputs(content, ["y"], tiles[32:])], 0)
+
+    errors = {"corrected": [], "plain": []}
+    for seed in range(4):
+        network_ = convolutions(seed)
+        corrected = quantise_onnx.quantise(network_, tiles[:32])
+        with monkeypatch.context() as patch:
+            patch.setattr(quantise_onnx, "correct_biases", lambda quantised, plain, tiles: quantised)
+            plain = quantise_onnx.quantise(network_, tiles[:32])
+        assert count_operations(corrected) == count_operations(plain)
+        errors["corrected"].append(np.abs(mean(corrected) - mean(network_)).mean())
+        errors["plain"].append(np.abs(mean(plain) - mean(network_)).mean())
+    assert np.mean(errors["corrected"]) < 0.5 * np.mean(errors["plain"])
