@@ -24,6 +24,7 @@ from alledge.preprocess import Preprocessing
 
 Pixels = NDArray[np.uint8]
 OFF = "off"
+_FIELDS = ("md5", "crc", "pixels")
 _ABANDONED = 86_400  # s; no writer takes a day between two records
 _MADE_BY = (images, kmeans1d, morphology, preprocess, segmentation)
 
@@ -39,7 +40,7 @@ def cache_folder() -> Path | None:
 
 def cached_tiles(root: Path, md5s: Sequence[str], preprocessing: Preprocessing,
                  make: Callable[[int], Pixels]) -> Pixels:
-    """Tiles uint8 [n, size, size, 3] of files known by their md5, `make(i)` being called for those not in the cache.
+    """Tiles uint8 [n, size, size, channels] of files known by their md5; `make(i)` is called for those not yet kept.
 
     A pack of exactly these files in this order is mapped, read-only; tiles that lie in several packs are copied
     together. Damaged packs are removed and made again.
@@ -48,15 +49,15 @@ def cached_tiles(root: Path, md5s: Sequence[str], preprocessing: Preprocessing,
         OSError: when the cache cannot be written or read.
     """
     folder = root / "tiles" / _settings(preprocessing)
-    found = _whole(folder, md5s, preprocessing.size)
+    found = _whole(folder, md5s)
     if found is not None:
         return found
-    scattered = _look_up(folder, set(md5s), preprocessing.size)
+    scattered = _look_up(folder, set(md5s))
     fresh = [row for row, md5 in enumerate(md5s) if md5 not in scattered]
     if fresh:
         missing = [md5s[row] for row in fresh]
-        _write(folder, missing, preprocessing.size, (make(row) for row in fresh))
-        made = _whole(folder, missing, preprocessing.size)
+        _write(folder, missing, (make(row) for row in fresh))
+        made = _whole(folder, missing)
         if made is None:
             raise OSError(f"{folder} does not give back what was written")
         if len(missing) == len(md5s):
@@ -65,10 +66,10 @@ def cached_tiles(root: Path, md5s: Sequence[str], preprocessing: Preprocessing,
     return np.stack([scattered[md5] for md5 in md5s])
 
 
-def _whole(folder: Path, md5s: Sequence[str], size: int) -> Pixels | None:
+def _whole(folder: Path, md5s: Sequence[str]) -> Pixels | None:
     """The tiles of the pack of exactly these files, mapped; None when there is none, or it was damaged and is gone."""
     path = folder / _name(md5s)
-    pack = _open(path, size)
+    pack = _open(path)
     if pack is None:
         return None
     if list(pack["md5"]) == [md5.encode() for md5 in md5s] and _intact(pack):
@@ -77,11 +78,11 @@ def _whole(folder: Path, md5s: Sequence[str], size: int) -> Pixels | None:
     return None
 
 
-def _look_up(folder: Path, wanted: set[str], size: int) -> dict[str, Pixels]:
+def _look_up(folder: Path, wanted: set[str]) -> dict[str, Pixels]:
     """md5 -> tile of those that some intact record of some pack holds."""
     found: dict[str, Pixels] = {}
     for path in sorted(folder.glob("*.npy")):
-        pack = _open(path, size)
+        pack = _open(path)
         for row, name in enumerate(pack["md5"] if pack is not None else ()):
             md5 = name.decode()
             if md5 in wanted and md5 not in found and pack is not None and _intact(pack[row:row + 1]):
@@ -89,16 +90,18 @@ def _look_up(folder: Path, wanted: set[str], size: int) -> dict[str, Pixels]:
     return found
 
 
-def _write(folder: Path, md5s: Sequence[str], size: int, tiles: Iterable[Pixels]) -> None:
+def _write(folder: Path, md5s: Sequence[str], tiles: Iterable[Pixels]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
     handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.lib.format.write_array_header_1_0(file, {"descr": np.lib.format.dtype_to_descr(_record(size)),
-                                                        "fortran_order": False, "shape": (len(md5s),)})
-            for md5, tile in zip(md5s, tiles, strict=True):
-                file.write(np.array((md5.encode(), _crc(tile), tile), _record(size)).tobytes())
+            for row, (md5, tile) in enumerate(zip(md5s, tiles, strict=True)):
+                record = np.dtype([("md5", "S32"), ("crc", "<u4"), ("pixels", "u1", tile.shape)])
+                if row == 0:
+                    np.lib.format.write_array_header_1_0(file, {"descr": np.lib.format.dtype_to_descr(record),
+                                                                "fortran_order": False, "shape": (len(md5s),)})
+                file.write(np.array((md5.encode(), _crc(tile), tile), record).tobytes())
         Path(name).replace(folder / _name(md5s))
     finally:
         Path(name).unlink(missing_ok=True)
@@ -111,11 +114,11 @@ def _sweep(folder: Path) -> None:
             part.unlink(missing_ok=True)
 
 
-def _open(path: Path, size: int) -> NDArray[Any] | None:
+def _open(path: Path) -> NDArray[Any] | None:
     """The mapped records of a pack; None when there is none, or it was not one and is gone now."""
     try:
         pack = np.load(path, mmap_mode="r", allow_pickle=False)
-        if pack.dtype == _record(size):
+        if pack.dtype.names == _FIELDS:
             return pack
     except FileNotFoundError:
         return None
@@ -133,17 +136,14 @@ def _crc(tile: Pixels) -> int:
     return zlib.crc32(tile.tobytes())
 
 
-def _record(size: int) -> np.dtype[np.void]:
-    return np.dtype([("md5", "S32"), ("crc", "<u4"), ("pixels", "u1", (size, size, 3))])
-
-
 def _name(md5s: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(md5s).encode()).hexdigest()[:32] + ".npy"
 
 
 def _settings(preprocessing: Preprocessing) -> str:
     """Scale and offset are not in it: they come after the tile."""
-    digest = hashlib.sha256(f"cv2 {cv2.__version__}, NumPy {np.__version__}".encode())
+    wanted = preprocessing.model_dump_json(exclude={"scale", "offset"})
+    digest = hashlib.sha256(f"{wanted}, cv2 {cv2.__version__}, NumPy {np.__version__}".encode())
     for module in _MADE_BY:
         digest.update(Path(str(module.__file__)).read_bytes())
     return f"{preprocessing.size}-{preprocessing.segment}-{digest.hexdigest()[:16]}"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from alledge.errors import UsageError
-from alledge.preprocess import Preprocessing, prepare, prepare_field, resize, tensor_digest
+from alledge.preprocess import Preprocessing, prepare, prepare_field, resize, scale, tensor_digest
 from alledge.segmentation import segment
 from alledge.synthetic import draw_field
 
@@ -53,3 +53,11 @@ def test_the_digest_tells_tensors_apart():
     other[0, 0, 0] = np.nextafter(other[0, 0, 0], np.float32(2))
     assert tensor_digest(tensor) == tensor_digest(tensor.copy())
     assert tensor_digest(tensor) != tensor_digest(other)
+
+
+def test_scaling_is_the_formula_to_the_last_bit():
+    tile = np.random.default_rng(0).integers(0, 256, (2, 33, 40, 3), np.uint8)
+    preprocessing = Preprocessing(scale=(1 / 127.5, 0.017, 1.0), offset=(-1.0, -2.1, -103.939))
+    expected = tile.astype(np.float32) * np.float32(preprocessing.scale) + np.float32(preprocessing.offset)
+    assert np.array_equal(scale(tile, preprocessing), expected)
+    assert scale(tile, preprocessing).dtype == np.float32
