@@ -177,8 +177,10 @@ def _parse_manifest(path: Path, content: bytes) -> Manifest:
     except (ValueError, RecursionError) as error:
         raise BundleRefused(f"{path}: its manifest is not valid ({_first_line(error)})") from error
     if isinstance(announced, dict) and announced.get("format") != FORMAT:
-        raise BundleRefused(f"{path}: bundle format {announced.get('format')!r} is not understood, this version "
-                            f"reads format {FORMAT}; update alledge on this machine")
+        number = announced.get("format")
+        older = isinstance(number, int) and number < FORMAT
+        raise BundleRefused(f"{path}: bundle format {number!r} is not understood, this version reads format {FORMAT}; "
+                            f"{'convert its run again' if older else 'update alledge on this machine'}")
     try:
         manifest = Manifest.model_validate(announced)
     except (ValueError, RecursionError) as error:

@@ -134,6 +134,7 @@ def test_every_bit_flip_is_refused(either, tmp_path):
     (lambda e: [(e[0][0], b"[" * 100_000), *e[1:]], "not valid"),
     (lambda e: [(e[0][0], b"{}"), *e[1:]], "format None"),
     (lambda e: [(e[0][0], json.dumps({**json.loads(e[0][1]), "format": 3}).encode()), *e[1:]], "update alledge"),
+    (lambda e: [(e[0][0], json.dumps({**json.loads(e[0][1]), "format": 1}).encode()), *e[1:]], "convert its run again"),
     (lambda e: [(e[0][0], e[0][1] + b" " * 3_000_000), *e[1:]], "bytes, expected at most"),
 ])
 def test_tampering_is_refused_with_its_own_sentence(bundle, tmp_path, change, says):
