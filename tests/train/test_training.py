@@ -153,6 +153,8 @@ def test_cross_validation_pools_every_fold_and_resumes(alledge, smears, tmp_path
     summary = json.loads(first.stdout)
     assert summary["n"] == 48
     assert len(summary["runs"]) == 5
+    assert summary["groups"] == len({i.group for i in read_dataset(smears).items}) < 48
+    assert summary["accuracy_group_ci95"][0] <= summary["accuracy"] <= summary["accuracy_group_ci95"][1]
     assert sum(r["n"] for r in summary["runs"]) == 48
     shutil.rmtree(tmp_path / "cv" / "group-3")
     again = alledge(*command)
