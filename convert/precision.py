@@ -15,7 +15,7 @@ _WHY = {
     "cpu": "float models run with --target onnx",
     "coral": "an Edge TPU computes in 8-bit integers only",
     "jetson-nano": "its Maxwell GPU (sm_53) has no 8-bit arithmetic, and half precision is its fastest",
-    "jetson-orin": "float32 would only be slower there",
+    "jetson-orin": "more bits would only be slower, and fewer TensorRT 8.5 cannot read",
     "onnx": "8 bits are for --target cpu, half precision for the Jetsons",
 }
 

@@ -34,7 +34,8 @@ def lines(bundle: Bundle, trusted: Collection[str] = ()) -> list[str]:
     facts = {
         "bundle": f"{bundle.path} ({bundle.size / 2**20:.2f} MiB)",
         "id": bundle.id,
-        "target": f"{manifest.target}, engine {manifest.engine}{_compiled(manifest)}",
+        "target": ", ".join(filter(None, (manifest.target, f"engine {manifest.engine}{_compiled(manifest)}",
+                                          manifest.precision))),
         "classes": ", ".join(manifest.labels),
         "sees": f"{manifest.preprocessing.size} px square, mask {manifest.preprocessing.segment}",
         "input": _tensor(manifest.input),

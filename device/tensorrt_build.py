@@ -307,8 +307,8 @@ def _import_tensorrt() -> Any:
     try:
         import tensorrt
     except ImportError as error:
-        raise BuildError(f"this Python ({sys.executable}) has no TensorRT ({error}): run this file with the system's, "
-                         "/usr/bin/python3, or name --trtexec PATH", MISSING) from error
+        raise BuildError(f"this Python ({sys.executable}) has no TensorRT ({error}): on a Jetson /usr/bin/python3 has, "
+                         "with `sudo apt install python3-libnvinfer`; or name --trtexec PATH", MISSING) from error
     return tensorrt
 
 

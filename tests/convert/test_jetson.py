@@ -1,6 +1,5 @@
 """What a Jetson is sent: an ONNX file that every TensorRT concerned reads, in a precision that its GPU has."""
 
-from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -204,8 +203,7 @@ def test_gates_keep_the_estimate(conversion):
     assert gate["build_mib"] < gate["measured_mib"] < gate["limit_mib"]
 
 
-def test_an_options_object_without_a_precision_means_the_targets_own():
-    assert replace(Options(), precision=None).precision is None
+def test_without_a_wish_each_target_has_its_own_precision():
     assert [parse_precision(None, target) for target in PRECISIONS] == ["int8", "int8", "fp16", "int8", "fp32"]
 
 

@@ -14,6 +14,7 @@ from onnx import TensorProto
 
 API = json.loads(Path(__file__).with_name("tensorrt_api.json").read_text())
 VERSIONS = tuple(sorted(API, key=lambda version: [int(part) for part in version.split(".")]))
+ERROR = 1  # of ILogger's severities
 ENUMS = ("BuilderFlag", "DataType", "LayerType", "MemoryPoolType", "NetworkDefinitionCreationFlag")
 
 
@@ -196,12 +197,9 @@ def _runtime(trt: Any, version: str, fails: str) -> type:
 
         def deserialize_cuda_engine(self, serialized_engine: bytes) -> Any:
             if fails == "load":
-                self._logger.log(ILOGGER_ERROR, "The engine plan file is not compatible")
+                self._logger.log(ERROR, "The engine plan file is not compatible")
                 return None
             names = json.loads(serialized_engine)["tensors"]
             return engine(["image", "logits"] if fails == "names" else names)
 
     return Runtime
-
-
-ILOGGER_ERROR = 1
