@@ -1,4 +1,4 @@
-"""What is tried when a converted network does not hold: more ranging tiles. docs/decisions/006-calibration.md says what
+"""What is tried when a converted network does not hold: more ranging tiles. docs/decisions/009-calibration.md says what
 is not tried, and why. Bias correction is no remedy here, it is always applied.
 """
 
