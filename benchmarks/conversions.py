@@ -20,11 +20,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-TARGETS = ("cpu", "coral", "jetson-nano", "jetson-orin")
+TARGETS = ("coral", "cpu", "jetson-nano", "jetson-orin")
 ENGINES = {"cpu": "tflite", "coral": "tflite", "jetson-nano": "onnx", "jetson-orin": "onnx"}
 TILES = 2  # per class, for ranges and again as held-out rows
 TIMED = 30  # inferences; the fastest counts, because other work on the machine only ever slows one down
 MIB = 2**20
+ABSENT = "| {name} | {target} | not measured here | | | | | | | |"
 
 
 def main() -> None:
@@ -37,8 +38,8 @@ def main() -> None:
 
     arguments.work.mkdir(parents=True, exist_ok=True)
     names = arguments.only or [name for name in BACKBONES if name != "tiny"]
-    for backbone in names:
-        for target in TARGETS:
+    for target in TARGETS:
+        for backbone in names:
             measure(arguments, backbone, target)
     if arguments.run:
         measure_all(arguments)
@@ -209,7 +210,11 @@ def report(arguments: argparse.Namespace) -> None:
     """The page, of what there is so far."""
     lines = [HEAD.format(machine=platform.machine(), cores=os.cpu_count(), python=platform.python_version(),
                          tiles=4 * TILES, timed=TIMED, seconds=arguments.seconds, gib=arguments.gib)]
-    lines += [row(cell) for cell in cells(arguments.work)]
+    from alledge.train.backbones import BACKBONES
+
+    found = {(cell["backbone"], cell["target"]): cell for cell in cells(arguments.work)}
+    lines += [row(found[name, target]) if (name, target) in found else ABSENT.format(name=name, target=target)
+              for name in BACKBONES if name != "tiny" for target in TARGETS]
     path = arguments.work / "all.json"
     if path.is_file():
         lines += ["", *all_rows(json.loads(path.read_text()))]

@@ -149,13 +149,13 @@ def _proven(trained: Trained, rung: str, model: Any, head: Any) -> float:
     return max(differences)
 
 
-def _left_to_the_cpu(attempt: Attempt) -> tuple[int, float]:
-    """To be made small: operations that the compiler left, or without one the share of work behind the first block."""
+def _left_to_the_cpu(attempt: Attempt) -> float:
+    """To be made small: operations that the compiler left, or without one the negative work before the first block."""
     head = 0 if attempt.head is None else len(operators(attempt.head))
     report = attempt.compilation.report if attempt.compilation else None
     if report is not None:
-        return report.on_cpu + head, 0.0
-    return 0, -attempt.lint.macs_before if attempt.lint else 0.0
+        return report.on_cpu + head
+    return -attempt.lint.macs_before * attempt.lint.macs if attempt.lint else 0
 
 
 def _first_blocking(found: Lint) -> str:

@@ -11,6 +11,7 @@ from .converted import Operation
 from .edgetpu_rules import why_refused
 from .tflite_graph import OperatorInfo, TensorInfo, min_runtime_version, operators, parameter_bytes
 
+_CONVERSIONS = ("QUANTIZE", "DEQUANTIZE", "CAST")
 _ALLOWED = f"allowed by the table ({table.SOURCE}); only the compiler can confirm it"
 
 
@@ -20,7 +21,8 @@ class Lint:
 
     Attributes:
         rows: every operator in the order of execution; `mapped` is False or "unknown", for no compiler has spoken.
-        macs_before: share of the multiply-accumulates before the first refused operator, 1 when none is (0-1).
+        macs: multiply-accumulates of one inference; macs_before: share of them before the first refused operator,
+            1 when none is (0-1).
         parameters: bytes of constants; streamed: those of them that do not fit the chip.
         largest: bytes of the largest activation.
         dynamic: tensors whose size is only known at run time.
@@ -28,6 +30,7 @@ class Lint:
     """
 
     rows: tuple[Operation, ...]
+    macs: int
     macs_before: float
     parameters: int
     largest: int
@@ -52,8 +55,9 @@ class Lint:
     def to_json(self) -> dict[str, Any]:
         """Plain types only, without the rows."""
         return {"operations": len(self.rows), "refused": len(self.refused),
-                "first_blocking": name(self.refused[0]) if self.refused else None, "macs_before": self.macs_before,
-                "parameter_bytes": self.parameters, "streamed_bytes": self.streamed, "sram_bytes": table.SRAM_BYTES,
+                "first_blocking": name(self.refused[0]) if self.refused else None,
+                "macs": self.macs, "macs_before": self.macs_before, "parameter_bytes": self.parameters,
+                "streamed_bytes": self.streamed, "sram_bytes": table.SRAM_BYTES,
                 "largest_activation_bytes": self.largest, "dynamic_tensors": self.dynamic, "source": table.SOURCE}
 
 
@@ -62,8 +66,8 @@ def lint(content: bytes) -> Lint:
     found = operators(content)
     rows = tuple(_row(operator) for operator in found)
     outputs = [t for operator in found for t in operator.outputs]
-    return Lint(rows, _share_before(found, rows), parameter_bytes(content), max(t.size for t in outputs),
-                sum(t.dynamic for t in outputs), min_runtime_version(content))
+    return Lint(rows, sum(o.macs for o in found), _share_before(found, rows), parameter_bytes(content),
+                max(t.size for t in outputs), sum(t.dynamic for t in outputs), min_runtime_version(content))
 
 
 def in_words(found: Mapping[str, Any]) -> str:
@@ -87,12 +91,13 @@ def check_static_integer(content: bytes) -> None:
     Raises:
         GateNotMet: for a float or dynamic tensor, or a dense layer with a scale per channel.
     """
+    faults = [(operator, tensor, fault) for operator in operators(content)
+              for tensor in (*operator.inputs, *operator.outputs) if (fault := _type_fault(tensor))]
+    if faults:  # the layer at fault is not the one whose numbers are changed for it
+        operator, tensor, fault = next((f for f in faults if f[0].op not in _CONVERSIONS), faults[0])
+        raise GateNotMet(f"{operator.op} of layer {operator.layer or tensor.name!r}: expected static 8-bit tensors for "
+                         f"the Edge TPU, received {fault}; {table.REMEDIES.get(operator.op, table.REMEDY)}")
     for operator in operators(content):
-        faults = [(t, fault) for t in (*operator.inputs, *operator.outputs) if (fault := _type_fault(t))]
-        if faults:
-            tensor, fault = faults[0]
-            raise GateNotMet(f"{operator.op} {operator.layer or tensor.name!r}: expected static 8-bit tensors for the "
-                             f"Edge TPU, received {fault}; {table.REMEDIES.get(operator.op, table.REMEDY)}")
         if operator.op == "FULLY_CONNECTED" and operator.inputs[1].scales != 1:
             raise GateNotMet(f"dense layer {operator.inputs[1].name!r}: expected one scale, received "
                              f"{operator.inputs[1].scales}; a 2021 compiler misreads them")

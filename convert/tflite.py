@@ -48,6 +48,7 @@ def quantise(model: Any, tiles: Sequence[NDArray[np.float32]], low: float, high:
     """
     import tensorflow as tf
 
+    _check_layers(model)
     function = freeze(model, names)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -111,6 +112,17 @@ def _calibrate(tiles: Sequence[NDArray[np.float32]], low: float, high: float) ->
             tile = tile.copy()
             tile[0, 0, 0], tile[0, -1, -1] = low, top
         yield [tile]
+
+
+def _check_layers(model: Any) -> None:
+    """Recurrent layers become loops, on which TensorFlow 2.21's integer converter ends the whole process."""
+    import keras
+
+    loops = (keras.layers.RNN, keras.layers.Bidirectional)
+    found = next((layer for layer in model.layers if isinstance(layer, loops)), None)
+    if found is not None:
+        raise DataError(f"layer {found.name!r} ({type(found).__name__}) has no 8-bit form: replace it by attention "
+                        "(keras.layers.MultiHeadAttention), pooling or convolutions, or choose --target onnx")
 
 
 def _check_size(content: bytes, model: Any) -> None:

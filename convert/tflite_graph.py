@@ -43,7 +43,8 @@ class OperatorInfo:
     @property
     def layer(self) -> str:
         """The Keras layer it came from, as far as the converter left a trace; of several fused ones the last."""
-        return next(filter(None, (layer_of(t.name) for t in (*self.outputs, *self.inputs))), "")
+        own = (*self.outputs, *(t for t in self.inputs if t.constant))
+        return next(filter(None, (layer_of(t.name) for t in own)), "")
 
     @property
     def macs(self) -> int:

@@ -320,8 +320,8 @@ def test_a_version_that_the_compiler_does_not_know_is_refused():
     assert why_refused(replace(operator, version=5)) == ("", "")
 
 
-def unlike(run: Path, layer: Any) -> None:
-    """Save a network with one layer more."""
+def unlike(run: Path, layer: Callable[[Any], Any]) -> None:
+    """Save a network with something else behind its first convolution."""
     import keras
 
     from alledge.runfolder import MODEL
@@ -331,7 +331,8 @@ def unlike(run: Path, layer: Any) -> None:
     model = network()
     features = keras.Model(model.input, model.layers[3].output)
     x = layer(features.output)
-    x = keras.layers.GlobalAveragePooling2D()(x)
+    if len(x.shape) == 4:
+        x = keras.layers.GlobalAveragePooling2D()(x)
     embedding = keras.layers.Dense(16, activation="relu", name="embedding")(x)
     keras.Model(model.input, {"probs": keras.layers.Dense(4, activation="softmax", name="probs")(embedding),
                               "embedding": embedding}).save(run / MODEL)
@@ -344,6 +345,22 @@ def test_an_unsupported_layer_is_named_with_its_remedy(run_copy):
     with pytest.raises(GateNotMet, match=r"of layer 'bend': not in the Edge TPU table.*ReLU.*--allow-cpu-fallback"):
         convert(run=run_copy, target="coral")
     assert not list(run_copy.glob("*.alledge"))
+    convert(run=run_copy, target="coral", allow_cpu_fallback=True, allow_drop=True)
+    (path,) = run_copy.glob("*.alledge")
+    assert any("layer 'bend'" in line for line in Bundle.open(path).manifest.metrics["warnings"])
+
+
+@pytest.mark.parametrize(("kind", "target", "said", "words"), [
+    ("GRU", "cpu", DataError, r"layer 'odd' \(GRU\) has no 8-bit form: replace it by attention"),
+    ("LayerNormalization", "coral", GateNotMet, r"of layer 'odd': expected static 8-bit tensors"),
+])
+def test_a_layer_without_an_integer_form_is_named(run_copy, kind, target, said, words):
+    import keras
+
+    odd = getattr(keras.layers, kind)(*([8] if kind == "GRU" else []), name="odd")
+    unlike(run_copy, lambda x: odd(keras.layers.Reshape((-1, x.shape[-1]))(x) if kind == "GRU" else x))
+    with pytest.raises(said, match=words):
+        convert(run=run_copy, target=target)
 
 
 def test_attention_that_cannot_be_re_expressed_is_named(trained_run):
