@@ -125,7 +125,8 @@ the peak of the whole process, TensorFlow in it.
 
 Accuracy with ImageNet weights on smears is not measured here, for want of the weights and of a GPU; one command each:
 `alledge reproduce --table 5 --data DIR --split CSV` (and 6, 7, 8; `--backbones NAME --weights FILE` for one at a time).
-What was measured of MobileNetV2 stands in [taleghani.md](taleghani.md).
+`--protocol leaky` beside it shows what the leak of the paper's order is worth. What was measured of MobileNetV2
+stands in [taleghani.md](taleghani.md).
 """
 
 
