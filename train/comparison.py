@@ -49,16 +49,16 @@ class Measured:
     baseline: float | None
 
 
-def compare(cells: Sequence[Cell], folder: Path, dataset: Dataset, missing: Mapping[Cell, AlledgeError],
-            command: str) -> dict[str, Any]:
-    """One row per cell, plain types.
+def compare(cells: Sequence[Cell], folder: Path, dataset: Dataset, protocol: str,
+            missing: Mapping[Cell, AlledgeError], command: str) -> dict[str, Any]:
+    """One row per cell, plain types. Runs of another split or protocol are passed by.
 
     Each row: `backbone`, `head`, `loss`, `paper` (accuracy or null), `accuracy` (mean over seeds or null), `ci95`,
     `per_seed`, `macro_f1` and `auc` (of the seeds' mean probabilities), `settings`, `versus_plain` (McNemar's test
     against the plain head of the same backbone and loss, or null), `missing` (why, and the command; or null).
     """
-    split = dataset.split_sha256
-    measured = {cell: found for cell in {*cells, *map(_plain, cells)} if (found := _read(folder, cell, split))}
+    same = {"split_sha256": dataset.split_sha256, "protocol": protocol}
+    measured = {cell: found for cell in {*cells, *map(_plain, cells)} if (found := _read(folder, cell, same))}
     group_of = {i.md5: i.group for i in dataset.items}
     rows = [_row(cell, measured, group_of, missing, command) for cell in cells]
     baselines = {m.baseline for m in measured.values() if m.baseline is not None}
@@ -70,9 +70,9 @@ def _plain(cell: Cell) -> Cell:
     return Cell(cell.backbone, "plain", cell.loss)
 
 
-def _read(folder: Path, cell: Cell, split: str) -> Measured | None:
+def _read(folder: Path, cell: Cell, same: Mapping[str, str]) -> Measured | None:
     finished = [run for run in folder.glob(f"{cell.name}-*") if is_run(run)]
-    runs = sorted((run for run in finished if read_record(run).provenance["split_sha256"] == split), key=_seed)
+    runs = sorted((run for run in finished if same.items() <= read_record(run).provenance.items()), key=_seed)
     if not runs:
         return None
     parts = [read_predictions(run / PREDICTIONS) for run in runs]
@@ -131,10 +131,10 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
         f"the same {report['test_images']} test images.",
         "Paper: the accuracy in arXiv 2508.17216 where it is at hand; the values in its tables are not, and none is "
         f"made up here. {PAPER_MARK}",
-        "Intervals are 95 %, bootstrapped over groups of fields where the split names them. Against plain: images that "
-        "only this head (+) or only the plain one (-) called right, and McNemar's exact p, which takes fields of one "
-        "slide for independent." + (f" With {tests} comparisons, p below {0.05 / tests:.2g} holds for all of them "
-                                     "together." if tests else ""),
+        "Intervals are 95 %, bootstrapped over groups of fields where the split names them. F1 and AUC are those of "
+        "the probabilities averaged over seeds. Against plain: images that only this head (+) or only the plain one "
+        "(-) called right, and McNemar's exact p, which takes fields of one slide for independent." + (
+            f" With {tests} comparisons, p below {0.05 / tests:.2g} holds for all of them together." if tests else ""),
     ]
 
 

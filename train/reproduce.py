@@ -126,7 +126,7 @@ def reproduce(dataset: Dataset, out: Path, plan: Plan, command: str, progress: P
         except (WeightsMissing, MemoryExhausted) as error:  # another cell may fit, or have its weights
             missing[cell] = error
             progress.say(f"warning: {cell.name} is not measured: {error}")
-        report = _write(out, dealt, folder, plan, missing, command)
+        report = _write(out, plan, command, compare(plan.cells, folder, dealt, protocol.name, missing, command))
     return report
 
 
@@ -156,11 +156,10 @@ def _train(dataset: Dataset, run: Path, options: Options, progress: Progress, pr
     train(dataset, run, options, progress, protocol)
 
 
-def _write(out: Path, dataset: Dataset, folder: Path, plan: Plan, missing: Mapping[Cell, AlledgeError],
-           command: str) -> dict[str, Any]:
+def _write(out: Path, plan: Plan, command: str, compared: Mapping[str, Any]) -> dict[str, Any]:
     report = {"table": plan.table, "title": TABLES[plan.table].title, "protocol": plan.protocol,
               "command": command, "date": datetime.date.today().isoformat(), "machine": platform.machine(),
-              **compare(plan.cells, folder, dataset, missing, command)}
+              **compared}
     name = f"table-{plan.table}-{plan.protocol}"
     write_bytes(out / f"{name}.json", json.dumps(report, indent=1).encode())
     write_bytes(out / f"{name}.md", page(report).encode())

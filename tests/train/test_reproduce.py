@@ -10,8 +10,9 @@ pytest.importorskip("keras", reason="needs the extra `train`")
 from alledge.dataset import read_dataset
 from alledge.errors import DataError, UsageError
 from alledge.output import Progress
-from alledge.train.comparison import page
+from alledge.train.comparison import Cell, compare, page
 from alledge.train.paired import interval, mcnemar
+from alledge.train.paper import Paper
 from alledge.train.reproduce import Plan, reproduce
 
 QUICK = {"backbones": ("tiny",), "weights": "none", "epochs": 1, "test_per_class": 3, "per_class": 10}
@@ -75,6 +76,19 @@ def test_the_command_repeats_what_was_asked_for():
 def test_the_papers_own_figure_stands_in_its_row(made):
     _, make = made
     assert row_of(make(7), "mhsa", "vgg19")["paper"] == 0.9925
+
+
+def test_runs_of_another_split_or_size_are_not_shown_as_this_tables(made, smears):
+    out, _ = made
+    dealt = Paper(3, 10).deal(read_dataset(smears))
+    cell = Cell("tiny", "plain", "focal")
+
+    def shown(dataset, protocol):
+        return compare([cell], out / "paper", dataset, protocol, {}, "")["rows"][0]["accuracy"] is not None
+
+    assert shown(dealt, "paper, 10 tiles per class")
+    assert not shown(dealt, "paper, 11 tiles per class")
+    assert not shown(Paper(2, 10).deal(read_dataset(smears)), "paper, 10 tiles per class")
 
 
 def test_the_card_of_a_leaky_run_says_so(made):
