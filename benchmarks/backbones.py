@@ -115,9 +115,9 @@ PAGE = """# Eight backbones, three heads
 
 From random weights, each network was built, took {steps} timed steps of {batch} drawn smears (after one that traces the
 graph, where there is one), was saved, loaded without this package's classes and gave exactly the probabilities it gave
-before, on {n} drawn smears. A step's seconds are the median of {steps}, on a machine that did much other work too:
-orders of magnitude; "graph" steps are traced, "eager" ones (`--eager`) are not, and the two do not compare. Memory is
-the peak of the whole process, TensorFlow in it.
+before, on {n} drawn smears. **Seconds do not rank the networks**: they are medians of {steps} steps on a machine whose
+other work changed from pair to pair, and "graph" steps are traced while "eager" ones (`--eager`) are not. Parameters
+and file sizes are exact; memory is the peak of the whole process, TensorFlow in it.
 
 | backbone | head | px | parameters, M | file, MiB | build, s | step, s | peak, MiB |
 |---|---|---|---|---|---|---|---|
