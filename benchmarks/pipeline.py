@@ -168,8 +168,8 @@ def report(items: Sequence[Item], what: str, backbone: str) -> str:
     return f"""# Input pipeline
 
 Command: `python benchmarks/pipeline.py --backbone {backbone}`, {datetime.date.today()}, {platform.machine()},
-{os.cpu_count()} cores with a load of {os.getloadavg()[0]:.1f} (more than the cores: other work ran, and the clock's
-column is worth little), Python {platform.python_version()}, OpenCV {cv2.__version__}, NumPy {np.__version__}, Keras
+{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} (above the cores, the clock's column is worth little),
+Python {platform.python_version()}, OpenCV {cv2.__version__}, NumPy {np.__version__}, Keras
 {keras.__version__} on {keras.backend.backend()}. {what}, {preprocessing.size} px, batch {BATCH}, segmentation `paper`,
 {WORKERS} threads for every way, {ROUNDS} rounds in which the ways take turns. The step is that of {backbone} with all
 layers learning.
