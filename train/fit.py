@@ -55,10 +55,13 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress,
         UsageError: for options that are out of range.
     """
     items = {name: dataset.subset(name) for name in SUBSETS}
-    _check_subsets(items, progress)
+    _check_subsets(items)
     preprocessing = preprocessing_for(options.backbone, options.segment, protocol.size)
     tiles = protocol.read(items, preprocessing, progress)
     progress.say(f"{', '.join(f'{len(t.truth)} {name}' for name, t in tiles.items())} images, {preprocessing.size} px")
+    absent = set(LABELS) - {i.label for i in items["train"]}
+    if absent:
+        progress.say(f"warning: no image of {', '.join(sorted(absent))}: this network will not name it")
     started = time.monotonic()
     model, history = learn(tiles, preprocessing, options, progress, protocol.recipe(options), out)
     seconds = time.monotonic() - started
@@ -133,12 +136,8 @@ def _provenance(dataset: Dataset, items: dict[str, tuple[Item, ...]], seconds: f
     }
 
 
-def _check_subsets(items: dict[str, tuple[Item, ...]], progress: Progress) -> None:
+def _check_subsets(items: dict[str, tuple[Item, ...]]) -> None:
     everywhere = {i.label for rows in items.values() for i in rows}
-    absent = [label for label in LABELS if label not in everywhere]
-    if absent:
-        progress.say(f"warning: no image of {', '.join(absent)}: this network will never have seen one, and cannot say "
-                     "so")
     for name, rows in items.items():
         lacking = everywhere - {i.label for i in rows}
         if lacking and name != "test":
