@@ -4,28 +4,32 @@ Fitted by training on held-out rows and again by conversion on the converted mod
 device. Everything is plain NumPy over arrays that fit in a bundle.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from alledge.palette import colour_figures
+
 Array = NDArray[np.floating[Any]]
 TEMPERATURES = np.geomspace(0.25, 8.0, 121)  # wide enough for any network that learned something
 ANSWERED_ACCURACY = 0.99  # what the abstention threshold aims at on validation rows
 MAX_ABSTAINED = 0.20  # ... without refusing more than this share of them
 GATE_QUANTILE = 0.98  # share of validation rows the domain gate lets through
-SHRINKAGE = 0.1  # weight of the identity in the covariance: embeddings have idle directions
+SHRINKAGE = 0.1  # weight of the covariance's own diagonal: embeddings have idle directions
 _TINY = 1e-7
 
 
 class DomainGate(BaseModel):
-    """Class-conditional distance in embedding space, beyond which a field is "not like the training smears".
+    """Class-conditional distance of embedding and colours, beyond which a field is "not like the training smears".
 
-    Lee et al., NeurIPS 2018 (one covariance shared by the classes), with the covariance shrunk towards a sphere.
+    Lee et al., NeurIPS 2018 (one covariance shared by the classes), with the covariance shrunk towards its diagonal.
+    What it measures is made by `gate_input`.
 
     Attributes:
-        means: [classes, d] mean embedding of each class.
+        means: [classes, d] mean of each class.
         whiten: [d, d] matrix W with W W^T = inverse covariance.
         threshold: largest distance that is still accepted.
     """
@@ -36,11 +40,11 @@ class DomainGate(BaseModel):
     whiten: list[list[float]] = Field(min_length=1, max_length=512)
     threshold: float = Field(gt=0)
 
-    def distance(self, embeddings: Array) -> NDArray[np.float64]:
-        """[n] distances of [n, d] embeddings to the nearest class mean."""
+    def distance(self, measured: Array) -> NDArray[np.float64]:
+        """[n] distances of [n, d] to the nearest class mean."""
         whiten = np.asarray(self.whiten)
         means = np.asarray(self.means) @ whiten
-        return np.linalg.norm((embeddings @ whiten)[:, None] - means, axis=2).min(1)
+        return np.linalg.norm((measured @ whiten)[:, None] - means, axis=2).min(1)
 
 
 class Calibration(BaseModel):
@@ -59,6 +63,15 @@ class Calibration(BaseModel):
     gate: DomainGate | None = None
 
 
+def gate_input(embeddings: Array, tiles: Iterable[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    """[n, d + 6]: embeddings [n, d] and the six colour figures of their tiles uint8 [S, S, 3 or more], RGB first.
+
+    A network taught to see through stains says little about them; another laboratory's fields differ in colour first.
+    """
+    colours = np.stack([colour_figures(tile) for tile in tiles])
+    return np.concatenate([np.asarray(embeddings, np.float64), colours], axis=1)
+
+
 def apply_temperature(probabilities: Array, temperature: float) -> NDArray[np.float64]:
     """[n, classes] probabilities softened (temperature > 1) or sharpened (< 1); rows sum to 1 (Guo et al. 2017)."""
     logits = np.log(np.maximum(np.asarray(probabilities, np.float64), _TINY)) / temperature
@@ -66,43 +79,52 @@ def apply_temperature(probabilities: Array, temperature: float) -> NDArray[np.fl
     return power / power.sum(1, keepdims=True)
 
 
-def fit_calibration(probabilities: Array, embeddings: Array, truth: NDArray[np.integer[Any]],
+def fit_calibration(probabilities: Array, distances: Array | None, truth: NDArray[np.integer[Any]],
                     gate: DomainGate | None) -> Calibration:
     """Choose temperature, abstention threshold and the gate's threshold on held-out rows.
 
     Args:
         probabilities: [n, classes], uncalibrated.
-        embeddings: [n, d].
+        distances: [n] from the gate; None without one.
         truth: [n] class indices.
-        gate: fitted on training rows; only its threshold is set here.
+        gate: fitted without these rows; only its threshold is set here.
     """
     temperature = _fit_temperature(probabilities, truth)
     calibrated = apply_temperature(probabilities, temperature)
-    if gate is not None:
-        reach = float(np.quantile(gate.distance(embeddings), GATE_QUANTILE))
+    if gate is not None and distances is not None:
+        reach = float(np.quantile(distances, GATE_QUANTILE))
         gate = gate.model_copy(update={"threshold": max(reach, _TINY)})
     return Calibration(temperature=temperature, abstain_below=_fit_abstention(calibrated, truth), gate=gate)
 
 
-def fit_gate(embeddings: Array, truth: NDArray[np.integer[Any]]) -> DomainGate:
-    """Class means and shrunk shared covariance of [n, d] training embeddings; threshold at their own quantile."""
+def fit_gate(measured: Array, truth: NDArray[np.integer[Any]]) -> DomainGate:
+    """Class means and shrunk shared covariance of [n, d] training rows of `gate_input`; threshold at their quantile.
+
+    Shrinking towards the diagonal lets every figure keep its own unit, and no direction count for more than the square
+    root of ten times what it would alone.
+    """
     classes = np.unique(truth)
-    means = np.stack([embeddings[truth == c].mean(0) for c in classes]).astype(np.float64)
-    centred = embeddings - means[np.searchsorted(classes, truth)]
+    means = np.stack([measured[truth == c].mean(0) for c in classes]).astype(np.float64)
+    centred = measured - means[np.searchsorted(classes, truth)]
     covariance = centred.T @ centred / len(truth)
-    sphere = np.eye(len(covariance)) * max(np.trace(covariance) / len(covariance), _TINY)
-    whiten = np.linalg.cholesky(np.linalg.inv((1 - SHRINKAGE) * covariance + SHRINKAGE * sphere))
-    gate = DomainGate(means=means.tolist(), whiten=whiten.tolist(), threshold=1.0)
-    reach = float(np.quantile(gate.distance(embeddings), GATE_QUANTILE))
+    own = np.maximum(np.diag(covariance), _TINY)
+    whiten = np.linalg.cholesky(np.linalg.inv((1 - SHRINKAGE) * covariance + SHRINKAGE * np.diag(own)))
+    gate = DomainGate(means=_plain(means), whiten=_plain(whiten), threshold=1.0)
+    reach = float(np.quantile(gate.distance(measured), GATE_QUANTILE))
     return gate.model_copy(update={"threshold": max(reach, _TINY)})
 
 
-def answered(probabilities: Array, embeddings: Array, calibration: Calibration) -> NDArray[np.bool_]:
+def answered(probabilities: Array, measured: Array, calibration: Calibration) -> NDArray[np.bool_]:
     """[n], False where calibrated confidence or the domain gate make the verdict inconclusive."""
     confident = probabilities.max(1) >= calibration.abstain_below
     if calibration.gate is None:
         return confident
-    return confident & (calibration.gate.distance(embeddings) <= calibration.gate.threshold)
+    return confident & (calibration.gate.distance(measured) <= calibration.gate.threshold)
+
+
+def _plain(matrix: NDArray[np.float64]) -> list[list[float]]:
+    """Seven significant digits, as float32 has: a manifest carries the numbers as text."""
+    return [[float(f"{value:.7g}") for value in row] for row in matrix]
 
 
 def _fit_temperature(probabilities: Array, truth: NDArray[np.integer[Any]]) -> float:

@@ -26,8 +26,8 @@ class Palette(BaseModel):
 
 
 def fit_palette(pixels: NDArray[np.uint8], truth: NDArray[np.integer[Any]]) -> Palette:
-    """The palette of uint8 [n, S, S, 3] tiles with classes [n]."""
-    figures = np.stack([tile_figures(tile[::_STEP, ::_STEP]) for tile in pixels])
+    """The palette of uint8 [n, S, S, 3 or more] tiles, RGB first, with classes [n]."""
+    figures = np.stack([colour_figures(tile) for tile in pixels])
     classes = [figures[truth == c] for c in range(int(truth.max()) + 1)]
     classes = [rows if len(rows) else figures for rows in classes]
     return Palette(mean=[rows.mean(0).tolist() for rows in classes],
@@ -40,14 +40,20 @@ def tile_figures(tile: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.concatenate([density.mean(0), np.log(np.maximum(density.std(0), _LEAST_DEVIATION))])
 
 
+def colour_figures(tile: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """`tile_figures` of uint8 [S, S, 3 or more], RGB first, taken on every fourth row and column."""
+    return tile_figures(tile[::_STEP, ::_STEP, :3])
+
+
 def recolour(tile: NDArray[np.uint8], label: int, palette: Palette, random: np.random.Generator) -> NDArray[np.uint8]:
-    """uint8 [S, S, 3] in colours drawn at random from those of a class; black under a mask stays black."""
+    """uint8 [S, S, 3 or more] with its RGB in colours drawn at random from those of a class; black stays black."""
     wanted = random.multivariate_normal(palette.mean[label], palette.covariance[label])
-    shown, figures = _shown(tile), tile_figures(tile)
+    rgb = tile[..., :3]
+    shown, figures = _shown(rgb), tile_figures(rgb)
     gain = np.exp(wanted[3:] - figures[3:])
-    density = (_DENSITY[tile[shown]] - figures[:3]) * gain + wanted[:3]
+    density = (_DENSITY[rgb[shown]] - figures[:3]) * gain + wanted[:3]
     coloured = tile.copy()
-    coloured[shown] = np.clip(np.rint(256.0 * np.exp(-density) - 1.0), 0, 255).astype(np.uint8)
+    coloured[..., :3][shown] = np.clip(np.rint(256.0 * np.exp(-density) - 1.0), 0, 255).astype(np.uint8)
     return coloured
 
 

@@ -35,6 +35,8 @@ class TrainingRecord(BaseModel):
         provenance: split hash, counts, versions, seed, machine.
         metrics: scores on the test rows, as `alledge evaluate` prints them.
         history: metric -> one value per epoch.
+        out_of_fold: whether the network has learned from the validation rows too, calibrated on what networks that had
+            not seen them made of them.
         palette: colours of the training rows, for a conversion without their images; None in older runs.
     """
 
@@ -49,6 +51,7 @@ class TrainingRecord(BaseModel):
     provenance: dict[str, Any]
     metrics: dict[str, Any]
     history: dict[str, list[float]]
+    out_of_fold: bool = False
     palette: Palette | None = None
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from alledge.calibration import apply_temperature
+from alledge.calibration import DomainGate, apply_temperature, gate_input
 from alledge.convert.check import Comparison, compare
 from alledge.convert.cpu import input_range
 from alledge.convert.tflite import quantise
@@ -67,11 +67,14 @@ def row(trained: Trained, before: Outputs, chosen: NDArray[np.intp], pixels: Pix
     content = quantise(trained.model, tensors(pixels, preprocessing), *input_range(preprocessing))
     after = kernels(content)[XNNPACK](tensors(trained.held_out.pixels[chosen], preprocessing))
     truth = trained.held_out.truth[chosen]
-    passed = 1.0 if calibration.gate is None else float(
-        (calibration.gate.distance(after.embedding) <= calibration.gate.threshold).mean())
+    passed = 1.0 if calibration.gate is None else _passed(calibration.gate, after, trained.held_out.pixels[chosen])
     calibrated = apply_temperature(after.probs, calibration.temperature)
     loss = float(-np.log(calibrated[np.arange(len(truth)), truth] + 1e-7).mean())
     return compare(before, after, truth), passed, loss
+
+
+def _passed(gate: DomainGate, outputs: Outputs, pixels: Pixels) -> float:
+    return float((gate.distance(gate_input(outputs.embedding, pixels)) <= gate.threshold).mean())
 
 
 def measure(trained: Trained, repeats: int, tiles: int) -> list[str]:
@@ -79,8 +82,8 @@ def measure(trained: Trained, repeats: int, tiles: int) -> list[str]:
     truth, calibration = trained.held_out.truth[chosen], trained.record.calibration
     before = predict(trained, Tiles(pixels=trained.held_out.pixels[chosen], truth=truth))
     calibrated = apply_temperature(before.probs, calibration.temperature)
-    passed = float("nan") if calibration.gate is None else float(
-        (calibration.gate.distance(before.embedding) <= calibration.gate.threshold).mean())
+    passed = float("nan") if calibration.gate is None else _passed(calibration.gate, before,
+                                                                   trained.held_out.pixels[chosen])
     lines = [f"| float | | {(before.probs.argmax(1) == truth).mean():.2%} | | | | {passed:.1%} | "
              f"{-np.log(calibrated[np.arange(len(truth)), truth] + 1e-7).mean():.4f} |"]
     for what, n, take in samples(trained, repeats):

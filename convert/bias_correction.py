@@ -36,7 +36,7 @@ def correct_biases(integer: Any, real: Any, tiles: Sequence[Real], content: byte
     Args:
         integer: the quantised model.
         real: the float32 model of the same graph, `content` unpacked.
-        tiles: float32 [1, size, size, 3] training tiles whose activations give the mean inputs.
+        tiles: float32 [1, size, size, channels] training tiles whose activations give the mean inputs.
 
     A graph that differs between the two is left alone: 0 layers.
     """

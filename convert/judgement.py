@@ -6,7 +6,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from alledge.calibration import Calibration, apply_temperature, fit_calibration, fit_gate
+from alledge.calibration import Calibration, apply_temperature, fit_calibration, gate_input
 
 from .check import FORGIVING_TILES, Comparison, compare
 from .converted import Converted
@@ -69,16 +69,18 @@ def _compare(trained: Trained, before: Outputs, after: Outputs, chosen: NDArray[
 
 
 def calibrate(trained: Trained, converted: Converted, judgement: Judgement) -> Calibration:
-    """Temperature, abstention and domain gate once more, on what the converted network really says.
+    """Temperature, abstention and the gate's reach once more, on what the converted network really says.
 
-    Drawn smears teach none of these: then the run's own settings stay.
+    The gate's means and covariance stay those of all training rows; a run keeps too few of them to fit it again.
+    Drawn smears teach none of these, and neither do rows that the network has learned from: then the run's own
+    settings stay.
     """
-    if not (trained.calibration.real and trained.held_out.real):
+    if trained.record.out_of_fold or not (trained.calibration.real and trained.held_out.real):
         return trained.record.calibration
-    training = converted.run(tensors(trained.calibration.pixels, trained.record.preprocessing))
-    gate = fit_gate(training.embedding, trained.calibration.truth)
-    after = judgement.after
-    return fit_calibration(after.probs, after.embedding, trained.held_out.truth, gate)
+    after, held_out = judgement.after, trained.held_out
+    gate = trained.record.calibration.gate
+    distances = None if gate is None else gate.distance(gate_input(after.embedding, held_out.pixels))
+    return fit_calibration(after.probs, distances, held_out.truth, gate)
 
 
 def confessions(trained: Trained) -> list[str]:

@@ -47,7 +47,7 @@ def layer_errors(content: bytes, real: bytes, tiles: Sequence[NDArray[np.float32
 
     Args:
         content, real: integer and float32 TFLite of the same network.
-        tiles: float32 [1, size, size, 3] each.
+        tiles: float32 [1, size, size, channels] each.
     """
     from tensorflow.lite.python import schema_py_generated as schema
 

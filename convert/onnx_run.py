@@ -16,7 +16,7 @@ ONNX_RUNTIME = "onnxruntime"
 
 
 def run(content: bytes, tensors: Sequence[NDArray[np.float32]]) -> Outputs:
-    """Outputs for float32 [1, size, size, 3] tensors."""
+    """Outputs for float32 [1, size, size, channels] tensors."""
     return _run(_session(content), tensors)
 
 

@@ -14,7 +14,7 @@ from .tflite import INPUT
 
 
 def quantise(content: bytes, tiles: Sequence[NDArray[np.float32]]) -> bytes:
-    """Insert QuantizeLinear / DequantizeLinear with ranges from float32 [1, size, size, 3] training tiles.
+    """Insert QuantizeLinear / DequantizeLinear with ranges from float32 [1, size, size, channels] training tiles.
 
     Only inputs are quantised. A pair on a convolution's output would stand before its ReLU6, and spend the 8 bits on
     values that are clipped away: MobileNetV2 fell from 96.7 % to 74.2 % (docs/decisions/003-int8-attention.md).

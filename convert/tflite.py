@@ -17,7 +17,7 @@ _MIN_BYTES_PER_WEIGHT = 0.9  # int8 is one byte a weight; batch normalisations a
 
 
 def freeze(model: Any, names: Sequence[str] = OUTPUTS) -> Any:
-    """A concrete TensorFlow function [1, size, size, 3] -> outputs in the order of `names`, weights as constants.
+    """A concrete TensorFlow function [1, size, size, channels] -> outputs in the order of `names`, weights constant.
 
     `from_concrete_functions` on a live Keras 3 model writes a file without its weights and says nothing, so the
     weights are made constants first.
@@ -40,7 +40,7 @@ def quantise(model: Any, tiles: Sequence[NDArray[np.float32]], low: float, high:
 
     Args:
         model: Keras model with the outputs `names`.
-        tiles: float32 [1, size, size, 3] each, from training rows; activation ranges come from them.
+        tiles: float32 [1, size, size, channels] each, from training rows; activation ranges come from them.
         low, high: what pixel values 0 and 255 become, the range of the input.
 
     Raises:

@@ -39,7 +39,7 @@ class Sample:
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """uint8 [n, S, S, 3] RGB."""
+        """uint8 [n, S, S, channels], RGB first."""
         return self.tiles.pixels
 
     @property
@@ -71,7 +71,7 @@ def spread(tiles: Tiles | Sample, limit: int) -> NDArray[np.intp]:
     Within a class tiles stand in the order of their colour (position along the main axis of mean RGB), and every k-th
     is taken: systematic sampling, so each stain has its share without anyone having named the stains.
     """
-    truth, colour = tiles.truth, tiles.pixels.mean((1, 2))
+    truth, colour = tiles.truth, tiles.pixels[..., :3].mean((1, 2))
     centred = colour - colour.mean(0)
     axis = np.linalg.eigh(centred.T @ centred)[1][:, -1]
     order = np.lexsort((centred @ axis * np.sign(axis.sum() or 1.0), truth))
@@ -94,7 +94,7 @@ def draw_tiles(preprocessing: Preprocessing, palette: Palette | None, n: int, se
 def _from_run(run: Path, name: str, record: TrainingRecord, drawn: int, seed: int) -> Sample:
     if not (run / name).is_file():
         return _named(draw_tiles(record.preprocessing, record.palette, drawn, seed), "drawn", "drawn smear")
-    return _named(_checked(run / name, read_tiles(run, name), record.preprocessing.size), "run", "tile")
+    return _named(_checked(run / name, read_tiles(run, name), record.preprocessing), "run", "tile")
 
 
 def _named(tiles: Tiles, origin: Origin, noun: str) -> Sample:
@@ -123,11 +123,12 @@ def _read(preprocessing: Preprocessing, items: Sequence[Item]) -> Sample:
                   tuple(f"{item.path.parent.name}/{item.path.name}" for item in items))
 
 
-def _checked(path: Path, tiles: Tiles, size: int) -> Tiles:
+def _checked(path: Path, tiles: Tiles, preprocessing: Preprocessing) -> Tiles:
     shape, truth = tiles.pixels.shape, tiles.truth
-    if tiles.pixels.dtype != np.uint8 or shape[1:] != (size, size, 3) or not len(tiles.pixels):
-        raise DataError(f"{path}: expected uint8 [n, {size}, {size}, 3] with n >= 1, received {tiles.pixels.dtype} "
-                        f"{list(shape)}; train the run again")
+    wanted = (preprocessing.size, preprocessing.size, preprocessing.channels)
+    if tiles.pixels.dtype != np.uint8 or shape[1:] != wanted or not len(tiles.pixels):
+        raise DataError(f"{path}: expected uint8 [n, {', '.join(map(str, wanted))}] with n >= 1, received "
+                        f"{tiles.pixels.dtype} {list(shape)}; train the run again")
     if truth.shape != shape[:1] or truth.min() < 0 or truth.max() >= len(LABELS):
         raise DataError(f"{path}: expected one class index 0 to {len(LABELS) - 1} for each of {shape[0]} tiles, "
                         f"received {list(truth.shape)} values; train the run again")

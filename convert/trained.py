@@ -25,7 +25,7 @@ class Trained:
     """A run in memory.
 
     Attributes:
-        model: Keras model, float32 [n, size, size, 3] -> {"probs": [n, 4], "embedding": [n, d]}.
+        model: Keras model, float32 [n, size, size, channels] -> {"probs": [n, 4], "embedding": [n, d]}.
         calibration: training rows, to choose ranges and the domain gate with.
         ranging: how many of those choose activation ranges.
         held_out: rows to judge with. No gradient came from them; they chose the epoch and the calibration.
@@ -63,7 +63,7 @@ def open_trained(run: Path, data: Path | None = None, split: Path | None = None)
     """
     record = read_record(run)
     calibration, held_out = find_tiles(run, record, data, split)
-    return Trained(record, _load(run / MODEL, record.preprocessing.size), calibration, held_out)
+    return Trained(record, _load(run / MODEL, record.preprocessing), calibration, held_out)
 
 
 def predict(trained: Trained, tiles: Tiles | Sample) -> Outputs:
@@ -74,17 +74,17 @@ def predict(trained: Trained, tiles: Tiles | Sample) -> Outputs:
 
 
 def tensors(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> list[NDArray[np.float32]]:
-    """One model input, float32 [1, size, size, 3], per tile of uint8 [n, size, size, 3]."""
+    """One model input, float32 [1, size, size, channels], per tile of uint8 [n, size, size, channels]."""
     return [scale(tile[None], preprocessing) for tile in pixels]
 
 
 def ranging_tensors(trained: Trained) -> list[NDArray[np.float32]]:
-    """Training tiles as model inputs [1, size, size, 3], to choose activation ranges with."""
+    """Training tiles as model inputs [1, size, size, channels], to choose activation ranges with."""
     pixels = trained.calibration.pixels[spread(trained.calibration, trained.ranging)]
     return tensors(pixels, trained.record.preprocessing)
 
 
-def _load(path: Path, size: int) -> Any:
+def _load(path: Path, preprocessing: Preprocessing) -> Any:
     os.environ["KERAS_BACKEND"] = "tensorflow"  # freezing a graph is TensorFlow's; the file itself fits any backend
     import keras
 
@@ -98,7 +98,7 @@ def _load(path: Path, size: int) -> Any:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise DataError(f"{path}: expected a Keras model of stock layers with outputs {' and '.join(OUTPUTS)}, "
                         f"received something else ({reason})") from error
-    _check_shapes(path, model, outputs, size)
+    _check_shapes(path, model, outputs, preprocessing)
     return keras.Model(model.inputs[0], outputs, name="network")  # a counted name would end up in the bundle
 
 
@@ -109,8 +109,9 @@ def _output(model: Any, name: str) -> Any:
     return model.get_layer(name).output
 
 
-def _check_shapes(path: Path, model: Any, outputs: dict[str, Any], size: int) -> None:
+def _check_shapes(path: Path, model: Any, outputs: dict[str, Any], preprocessing: Preprocessing) -> None:
+    wanted = (preprocessing.size, preprocessing.size, preprocessing.channels)
     image, probs = tuple(model.inputs[0].shape), tuple(outputs["probs"].shape)
-    if len(model.inputs) != 1 or image[1:] != (size, size, 3) or probs[1:] != (len(LABELS),):
-        raise DataError(f"{path}: expected [n, {size}, {size}, 3] -> probs [n, {len(LABELS)}], received "
+    if len(model.inputs) != 1 or image[1:] != wanted or probs[1:] != (len(LABELS),):
+        raise DataError(f"{path}: expected [n, {', '.join(map(str, wanted))}] -> probs [n, {len(LABELS)}], received "
                         f"{list(image)} -> {list(probs)}; the model and training.json are not of one run")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alledge.calibration import Calibration, apply_temperature
 from alledge.labels import INCONCLUSIVE, LABELS
@@ -10,14 +11,18 @@ from alledge.verdict import Verdict
 
 from .engine import Output
 
+NO_COLOURS = np.zeros(0)
 
-def decide(output: Output, calibration: Calibration, doubts: Sequence[str] = ()) -> Verdict:
+
+def decide(output: Output, calibration: Calibration, doubts: Sequence[str] = (),
+           colours: NDArray[np.float64] = NO_COLOURS) -> Verdict:
     """Calibrate, and abstain when there is any reason to.
 
     Args:
         output: the engine's raw probabilities [4] and embedding [d].
         calibration: temperature, abstention threshold and domain gate of the bundle.
         doubts: what the quality check and the segmentation have to say against the field, one sentence each.
+        colours: `colour_figures` of the field, which the domain gate measures beside the embedding.
 
     Returns:
         a verdict; inconclusive and without probabilities when the output is not all finite numbers.
@@ -26,7 +31,7 @@ def decide(output: Output, calibration: Calibration, doubts: Sequence[str] = ())
         return Verdict(INCONCLUSIVE, 0.0, {}, (*doubts, "the model answered with numbers that are not finite"))
     calibrated = apply_temperature(output.probs[None], calibration.temperature)[0]
     confidence = float(calibrated.max())
-    reasons = (*doubts, *_abstentions(confidence, output, calibration))
+    reasons = (*doubts, *_abstentions(confidence, np.concatenate([output.embedding, colours]), calibration))
     return Verdict(
         verdict=INCONCLUSIVE if reasons else LABELS[int(calibrated.argmax())],
         confidence=confidence,
@@ -35,14 +40,14 @@ def decide(output: Output, calibration: Calibration, doubts: Sequence[str] = ())
     )
 
 
-def _abstentions(confidence: float, output: Output, calibration: Calibration) -> list[str]:
+def _abstentions(confidence: float, measured: NDArray[np.float64], calibration: Calibration) -> list[str]:
     """Written as `not ...` so that a NaN, which compares false with everything, is refused too."""
     reasons = []
     if not confidence >= calibration.abstain_below:
         reasons.append(f"not sure enough: confidence {confidence:.0%}, this model answers from "
                        f"{calibration.abstain_below:.0%}")
     if calibration.gate is not None:
-        distance = float(calibration.gate.distance(output.embedding[None].astype(np.float64))[0])
+        distance = float(calibration.gate.distance(measured[None].astype(np.float64))[0])
         if not distance <= calibration.gate.threshold:
             reasons.append(f"not like the smears this model learned from: distance {distance:.1f}, "
                            f"accepted up to {calibration.gate.threshold:.1f}")

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from alledge.bundle import Bundle
 from alledge.errors import BundleRefused
+from alledge.palette import FIGURES, colour_figures
 from alledge.preprocess import Prepared, prepare_field, resize
 from alledge.verdict import Verdict
 
@@ -28,13 +29,14 @@ class Pipeline:
     """A bundle on an engine: `pipeline(rgb) -> Verdict`.
 
     Raises:
-        BundleRefused: when the bundle's domain gate does not fit its embedding.
+        BundleRefused: when the bundle's domain gate does not fit its embedding and the colour figures.
     """
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
-        gate, wanted = bundle.manifest.calibration.gate, bundle.manifest.embedding.shape[-1]
+        gate, wanted = bundle.manifest.calibration.gate, bundle.manifest.embedding.shape[-1] + FIGURES
         if gate is not None and {len(gate.whiten), *map(len, gate.whiten), *map(len, gate.means)} != {wanted}:
-            raise BundleRefused(f"{bundle.path}: its domain gate does not fit its embedding of {wanted} numbers")
+            raise BundleRefused(f"{bundle.path}: expected a domain gate of {wanted} numbers (embedding and colours), "
+                                f"received one of {len(gate.whiten)}")
         self.bundle = bundle
         self.engine = engine
 
@@ -62,7 +64,7 @@ class Pipeline:
         """The verdict on a field whose model output is known."""
         doubts = (*quality.complaints(look.quality), *look.prepared.mask.warnings)
         return replace(
-            decide(output, self.bundle.manifest.calibration, doubts),
+            decide(output, self.bundle.manifest.calibration, doubts, colour_figures(look.prepared.tile)),
             quality=look.quality,
             coverage=look.prepared.mask.coverage,
             engine=self.engine.name,

@@ -27,6 +27,7 @@ class Backbone:
         learning_rate: peak of Adam's schedule, with and without pretrained weights.
         augmentation: strength, see `augment`.
         dropout: share of the head's inputs left out in training.
+        taps: layers whose maps the head `nuclei` reads; the last map when there are none.
     """
 
     build: Callable[[Any, str | None], keras.Model]
@@ -38,17 +39,19 @@ class Backbone:
     learning_rate: tuple[float, float] = (1e-4, 1e-3)  # paper, Table 3; without pretrained weights Adam's own
     augmentation: float = 1.0
     dropout: float = 0.3
+    taps: tuple[str, ...] = ()
 
 
-def preprocessing_for(backbone: str, segment: str, size: int | None = None) -> Preprocessing:
-    """The input a backbone wants, with the chosen segmentation and, where it is not the row's own, size.
+def preprocessing_for(backbone: str, segment: str, size: int | None = None, nuclei: bool = False) -> Preprocessing:
+    """The input a backbone wants: with the chosen segmentation, the row's size or another, and the nucleus weight
+    where the head wants it.
 
     Raises:
         UsageError: for an unknown backbone.
     """
     row = find(backbone)
     return Preprocessing.model_validate({"size": size or row.size, "segment": segment, "scale": row.scale,
-                                         "offset": row.offset})
+                                         "offset": row.offset, "nuclei": nuclei})
 
 
 def find(backbone: str) -> Backbone:
@@ -62,11 +65,14 @@ def find(backbone: str) -> Backbone:
     return BACKBONES[backbone]
 
 
-def feature_map(backbone: str, image: Any, weights: str) -> Any:
-    """Apply a backbone to an image tensor and return its feature map [n, h, w, channels].
+def feature_maps(backbone: str, image: Any, weights: str, tapped: bool = False) -> list[Any]:
+    """Apply a backbone to an image tensor and return its last feature map [n, h, w, channels], or its tapped ones.
 
     Args:
+        backbone: a row of the table.
+        image: [n, size, size, 3].
         weights: `imagenet` (Keras downloads them), `none`, or a file of weights for exactly this backbone.
+        tapped: return the maps of the row's `taps`. Pretrained weights up to the last tap then stay as they are.
 
     Raises:
         UsageError: for an unknown backbone.
@@ -83,9 +89,11 @@ def feature_map(backbone: str, image: Any, weights: str) -> Any:
     if weights not in ("imagenet", "none"):
         _load(model, backbone, Path(weights))
     model = row.adapt(model)
-    if weights != "none" and row.frozen_until:
-        _freeze(model, row.frozen_until)
-    return model.output
+    taps = row.taps if tapped else ()
+    frozen_until = taps[-1] if taps else row.frozen_until
+    if weights != "none" and frozen_until:
+        _freeze(model, frozen_until)
+    return [model.get_layer(name).output for name in taps] or [model.output]
 
 
 def _why(backbone: str, error: Exception) -> str:
@@ -169,7 +177,7 @@ def _tiny(image: Any, weights: str | None) -> keras.Model:
         x = layers.Conv2D(channels, 3, strides=2, padding="same", use_bias=False, name=f"down{stage}")(x)
         x = layers.BatchNormalization(momentum=0.9, name=f"down{stage}_norm")(x)
         x = layers.ReLU(6.0, name=f"down{stage}_relu")(x)
-    return keras.Model(image, x)
+    return keras.Model(keras.utils.get_source_inputs(image), x)
 
 
 _PLUS_MINUS_ONE = ((1 / 127.5,) * 3, (-1.0,) * 3)
@@ -184,7 +192,7 @@ BACKBONES = {
     "inceptionresnetv2": Backbone(_application("InceptionResNetV2"), 299, *_PLUS_MINUS_ONE,
                                   frozen_until="block35_10_ac"),
     "mobilenetv2": Backbone(_application("MobileNetV2"), 224, *_PLUS_MINUS_ONE, frozen_until="block_5_add",
-                            learning_rate=(2e-4, 1e-3)),
+                            learning_rate=(2e-4, 1e-3), taps=("block_5_add", "block_9_add")),
     "densenet201": Backbone(_application("DenseNet201"), 224, *_TORCH, frozen_until="conv3_block12_concat"),
     # made for 600 px, but the smears of the paper's data set are 224 px: enlarging them is seven times the work
     "efficientnetb7": Backbone(_application("EfficientNetB7"), 224, *_TORCH, _scale_outside, "block3g_add"),

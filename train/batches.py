@@ -45,7 +45,7 @@ def read_tiles(items: Sequence[Item], preprocessing: Preprocessing, on_file: Cal
             tell(f"warning: {folder}: decoded tiles cannot be kept ({error.strerror or error}); going on without a "
                  "cache")
     side = preprocessing.size
-    pixels = np.empty((len(items), side, side, 3), np.uint8)
+    pixels = np.empty((len(items), side, side, preprocessing.channels), np.uint8)
     for row in range(len(items)):
         pixels[row] = make(row)
     return Tiles(pixels=pixels, truth=truth)
@@ -55,7 +55,7 @@ WORKERS = min(8, os.cpu_count() or 2)  # threads that augment; OpenCV frees the 
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of (float32 [n, S, S, 3], one-hot float32 [n, 4]) for `fit`.
+    """Batches of (float32 [n, S, S, channels], one-hot float32 [n, 4]) for `fit`.
 
     With a seed the order is shuffled and every tile augmented; each (seed, epoch, batch) draws its own random
     stream, so the same seed gives the same batches whatever the number of workers.
@@ -98,6 +98,6 @@ class Batches(keras.utils.PyDataset):
 
 def predict(model: keras.Model, pixels: NDArray[np.uint8], preprocessing: Preprocessing,
             batch: int = 32) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Uncalibrated probabilities [n, 4] and embeddings [n, d] of tiles uint8 [n, S, S, 3], one batch at a time."""
+    """Uncalibrated probabilities [n, 4] and embeddings [n, d] of tiles uint8 [n, S, S, c], one batch at a time."""
     parts = [model.predict_on_batch(scale(pixels[i:i + batch], preprocessing)) for i in range(0, len(pixels), batch)]
     return (np.concatenate([p["probs"] for p in parts]), np.concatenate([p["embedding"] for p in parts]))

@@ -25,13 +25,15 @@ def train(
     backbone: Annotated[str, typer.Option(help="mobilenetv2, vgg19, inceptionv3, resnet101, resnet152v2, "
                                       "inceptionresnetv2, densenet201, efficientnetb7, or tiny (the "
                                       "demo's).")] = "mobilenetv2",
-    head: Annotated[str, typer.Option(help="compact (self-attention sized for a board), mhsa (the paper's) or "
-                                  "plain (no attention).")] = "compact",
+    head: Annotated[str | None, typer.Option(show_default=False, help="nuclei (what nuclei look like; default for "
+                                         "mobilenetv2), compact (self-attention sized for a board; default for the "
+                                         "others), mhsa (the paper's) or plain (no attention).")] = None,
     loss: Annotated[str, typer.Option(help="focal or crossentropy.")] = "focal",
     weights: Annotated[str, typer.Option(help="imagenet (downloaded by Keras), none, or a weights file.")] = "imagenet",
     segment: Annotated[str, typer.Option(help="What the network sees: none (all), or nuclei by paper or "
                                          "stain.")] = "none",
-    epochs: Annotated[int, typer.Option(min=1, max=1000)] = 6,
+    epochs: Annotated[int | None, typer.Option(min=1, max=1000, show_default=False,
+                                               help="Default 20 when only a head is trained, else 6.")] = None,
     batch: Annotated[int, typer.Option(min=1, max=1024)] = 32,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     precision: Annotated[str, typer.Option(help="float32, mixed_bfloat16 or mixed_float16; the saved run is "
@@ -54,11 +56,12 @@ def train(
     with quiet() as person:
         from .crossval import cross_validate
         from .fit import train as fit
-        from .options import Options
+        from .options import Options, default_epochs, default_head
 
         progress = Progress(person)
-        options = Options(backbone, head, loss, weights, segment, epochs, batch, seed, precision,
-                          distribute)
+        head = head or default_head(backbone)
+        options = Options(backbone, head, loss, weights, segment, epochs or default_epochs(backbone, head, weights),
+                          batch, seed, precision, distribute)
         if folds:
             summary = cross_validate(dataset, folds, out, options, progress)
         else:

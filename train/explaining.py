@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from alledge.calibration import answered, apply_temperature
+from alledge.calibration import answered, apply_temperature, gate_input
 from alledge.files import write_bytes
 from alledge.images import read_image
 from alledge.labels import INCONCLUSIVE, LABELS, TITLES
@@ -27,7 +27,7 @@ def explain_image(run: Path, image: Path, out: Path) -> dict[str, Any]:
     prepared = prepare_field(read_image(image), record.preprocessing)
     found = Explainer(load_model(run), record.preprocessing).maps(prepared.tile)
     calibrated = apply_temperature(found.probabilities[None], record.calibration.temperature)
-    sure = bool(answered(calibrated, found.embedding[None], record.calibration)[0])
+    sure = bool(answered(calibrated, gate_input(found.embedding[None], [prepared.tile]), record.calibration)[0])
     likely, confidence = LABELS[int(calibrated.argmax())], float(calibrated.max())
     inside = {name: share_inside(heat, prepared.mask) for name, heat in found.heat.items()}
     title = f"{TITLES[likely]}, {confidence:.0%}" if sure else f"Inconclusive (most likely {TITLES[likely]})"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alledge import __version__
-from alledge.calibration import Calibration, answered, apply_temperature, fit_calibration, fit_gate
+from alledge.calibration import Calibration, answered, apply_temperature, fit_calibration, fit_gate, gate_input
 from alledge.dataset import SUBSETS, Dataset, Item
 from alledge.errors import DataError
 from alledge.labels import LABELS
@@ -38,12 +38,15 @@ from .baseline import histogram_accuracy
 from .batches import predict
 from .card import write_card
 from .findings import composition
+from .frozen import Taught, teach
+from .heads import NUCLEI
 from .learn import forget, learn
-from .options import Options
+from .options import Options, trains_head_alone
 from .protocol import SPLIT, Protocol
+from .recipe import Recipe
 from .report import write_report
 
-KEPT_TILES = 200  # training tiles for conversion, which ranges int8 on some and fits the domain gate on all
+KEPT_TILES = 200  # training tiles for conversion, which ranges int8 on some of them
 
 
 def train(dataset: Dataset, out: Path, options: Options, progress: Progress,
@@ -56,16 +59,21 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress,
     """
     items = {name: dataset.subset(name) for name in SUBSETS}
     _check_subsets(items)
-    preprocessing = preprocessing_for(options.backbone, options.segment, protocol.size)
+    preprocessing = preprocessing_for(options.backbone, options.segment, protocol.size, options.head == NUCLEI)
     tiles = protocol.read(items, preprocessing, progress)
     progress.say(f"{', '.join(f'{len(t.truth)} {name}' for name, t in tiles.items())} images, {preprocessing.size} px")
     absent = set(LABELS) - {i.label for i in items["train"]}
     if absent:
         progress.say(f"warning: no image of {', '.join(sorted(absent))}: this network will not name it")
     started = time.monotonic()
-    model, history = learn(tiles, preprocessing, options, progress, protocol.recipe(options), out)
+    alone = protocol == SPLIT and trains_head_alone(options.backbone, options.head, options.weights)
+    recipe = protocol.recipe(options)
+    taught = (teach(_joined(tiles["train"], tiles["val"]), [i.group for name in ("train", "val") for i in items[name]],
+                    preprocessing, options, recipe, progress) if alone else
+              _learn(tiles, preprocessing, options, recipe, progress, out))
     seconds = time.monotonic() - started
-    calibration, probabilities, sure = _judge(model, tiles, preprocessing)
+    model, calibration = taught.model, taught.calibration
+    probabilities, sure = _judge(model, tiles["test"], preprocessing, calibration)
     out.mkdir(parents=True, exist_ok=True)
     write_predictions(out / PREDICTIONS, items["test"], probabilities, sure)
     record = TrainingRecord(
@@ -77,7 +85,8 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress,
         provenance={"protocol": protocol.name, **_provenance(dataset, items, seconds)},
         metrics={**score(probabilities, tiles["test"].truth, sure, [i.group for i in items["test"]]).to_json(),
                  "baseline_histogram_accuracy": histogram_accuracy(items["train"], items["test"])},
-        history=history,
+        history=taught.history,
+        out_of_fold=alone,
         palette=fit_palette(tiles["train"].pixels, tiles["train"].truth),
     )
     _write_run(out, model, tiles, record)
@@ -88,14 +97,26 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress,
     return record
 
 
-def _judge(model: keras.Model, tiles: dict[str, Tiles],
-           preprocessing: Preprocessing) -> tuple[Calibration, NDArray[np.float64], NDArray[np.bool_]]:
-    """Calibrate on validation rows; calibrated test probabilities [n, 4] and which were answered [n]."""
-    outputs = {name: predict(model, t.pixels, preprocessing) for name, t in tiles.items()}
-    gate = fit_gate(outputs["train"][1], tiles["train"].truth)
-    calibration = fit_calibration(*outputs["val"], tiles["val"].truth, gate)
-    probabilities = apply_temperature(outputs["test"][0], calibration.temperature)
-    return calibration, probabilities, answered(probabilities, outputs["test"][1], calibration)
+def _learn(tiles: dict[str, Tiles], preprocessing: Preprocessing, options: Options, recipe: Recipe,
+           progress: Progress, out: Path) -> Taught:
+    """Train on `train` tiles, select and calibrate on `val` tiles."""
+    model, history = learn(tiles, preprocessing, options, progress, recipe, out)
+    (_, trained), (raw, embeddings) = (predict(model, tiles[name].pixels, preprocessing) for name in ("train", "val"))
+    gate = fit_gate(gate_input(trained, tiles["train"].pixels), tiles["train"].truth)
+    distances = gate.distance(gate_input(embeddings, tiles["val"].pixels))
+    return Taught(model, history, fit_calibration(raw, distances, tiles["val"].truth, gate))
+
+
+def _judge(model: keras.Model, tiles: Tiles, preprocessing: Preprocessing,
+           calibration: Calibration) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Calibrated probabilities [n, 4] and which were answered [n]."""
+    raw, embeddings = predict(model, tiles.pixels, preprocessing)
+    probabilities = apply_temperature(raw, calibration.temperature)
+    return probabilities, answered(probabilities, gate_input(embeddings, tiles.pixels), calibration)
+
+
+def _joined(*parts: Tiles) -> Tiles:
+    return Tiles(pixels=np.concatenate([p.pixels for p in parts]), truth=np.concatenate([p.truth for p in parts]))
 
 
 def _write_run(out: Path, model: keras.Model, tiles: dict[str, Tiles], record: TrainingRecord) -> None:

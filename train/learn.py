@@ -61,7 +61,7 @@ def learn(tiles: Mapping[str, Tiles], preprocessing: Preprocessing, options: Opt
         keras.utils.set_random_seed(options.seed)
         model = build_model(options.backbone, options.weights, options.head, preprocessing.size)
         trained = keras.Model(model.inputs, model.output["probs"])  # the embedding has no truth to be trained on
-        trained.compile(_optimizer(recipe, steps * options.epochs, where), _loss(recipe, tiles["train"].truth),
+        trained.compile(_optimizer(recipe, steps * options.epochs, where), focal_loss(recipe, tiles["train"].truth),
                         metrics=["accuracy"])
         checkpoint = Checkpoint(folder, _identity(tiles, options, recipe), options.epochs) if folder else None
         keep = KeepEpochs(trained, checkpoint, options.epochs, recipe.patience, progress, where.chief)
@@ -103,11 +103,11 @@ def forget(folder: Path) -> None:
 
 def _optimizer(recipe: Recipe, steps: int, where: Placement) -> keras.optimizers.Optimizer:
     """Under tf.distribute the replicas clip what they have summed."""
-    return keras.optimizers.Adam(_schedule(recipe, steps), clipnorm=None if where.strategy else recipe.clip_norm)
+    return keras.optimizers.Adam(schedule(recipe, steps), clipnorm=None if where.strategy else recipe.clip_norm)
 
 
-def _schedule(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | float:
-    """Up over the first steps, then a cosine down to nothing: the last epochs hardly move."""
+def schedule(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | float:
+    """Learning rate over `steps`: up at first, then a cosine down to nothing: the last epochs hardly move."""
     if not recipe.decay:
         return recipe.learning_rate
     warm = max(1, int(steps * recipe.warm_up))
@@ -115,7 +115,8 @@ def _schedule(recipe: Recipe, steps: int) -> keras.optimizers.schedules.Learning
                                                   warmup_target=recipe.learning_rate, warmup_steps=warm)
 
 
-def _loss(recipe: Recipe, truth: NDArray[np.int64]) -> keras.losses.Loss:
+def focal_loss(recipe: Recipe, truth: NDArray[np.int64]) -> keras.losses.Loss:
+    """The recipe's loss for training rows of these classes."""
     return FocalLoss(_balance(truth) if recipe.balanced else None, gamma=recipe.gamma)
 
 

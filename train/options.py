@@ -7,9 +7,26 @@ from alledge.errors import UsageError
 from alledge.segmentation import MODES
 
 from .backbones import find
-from .heads import HEADS
+from .heads import HEADS, NUCLEI
 from .numerics import PRECISIONS
 from .placement import PLACES
+
+HEAD_EPOCHS, EPOCHS = 20, 6
+
+
+def default_head(backbone: str) -> str:
+    """What is trained on a backbone when nobody says: `nuclei` where its row says which maps to take."""
+    return NUCLEI if find(backbone).taps else "compact"
+
+
+def trains_head_alone(backbone: str, head: str, weights: str) -> bool:
+    """Whether pretrained weights stay as they are and nothing but the head is trained."""
+    return head == NUCLEI and weights != "none" and bool(find(backbone).taps)
+
+
+def default_epochs(backbone: str, head: str, weights: str) -> int:
+    """As many as it takes: a head alone learns from few numbers, and an epoch of it takes a second."""
+    return HEAD_EPOCHS if trains_head_alone(backbone, head, weights) else EPOCHS
 
 
 @dataclass(frozen=True)
@@ -31,7 +48,8 @@ class Options:
         find(self.backbone)
         if self.weights not in ("imagenet", "none") and not Path(self.weights).is_file():
             raise UsageError(f"--weights {self.weights}: expected imagenet, none or a weights file, found no such file")
-        for name, value, known in (("head", self.head, tuple(HEADS)), ("loss", self.loss, ("focal", "crossentropy")),
+        for name, value, known in (("head", self.head, (NUCLEI, *HEADS)),
+                                   ("loss", self.loss, ("focal", "crossentropy")),
                                    ("segment", self.segment, MODES), ("precision", self.precision, PRECISIONS),
                                    ("distribute", self.distribute, PLACES)):
             if value not in known:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from alledge.calibration import answered, apply_temperature
+from alledge.calibration import answered, apply_temperature, gate_input
 from alledge.errors import DataError
 from alledge.labels import LABELS
 from alledge.preprocess import prepare_field
@@ -56,9 +56,10 @@ class RunJudge:
 
     def _judge(self, fields: list[NDArray[np.uint8]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         settings, calibration = self._record.preprocessing, self._record.calibration
-        raw, embeddings = predict(self._model, np.stack([prepare_field(f, settings).tile for f in fields]), settings)
+        tiles = np.stack([prepare_field(f, settings).tile for f in fields])
+        raw, embeddings = predict(self._model, tiles, settings)
         probabilities = apply_temperature(raw, calibration.temperature)
-        return probabilities, answered(probabilities, embeddings, calibration)
+        return probabilities, answered(probabilities, gate_input(embeddings, tiles), calibration)
 
 
 def _chunks(fields: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from .backbones import find
-from .options import Options
+from .options import Options, trains_head_alone
 
+HEAD_ALONE = 3e-3  # peak learning rate when nothing but the head is trained
 FOCUS = 2.0  # gamma of the focal loss (paper, section 5)
 
 
@@ -36,5 +37,7 @@ class Recipe:
 def recipe_for(options: Options) -> Recipe:
     """The default recipe: the backbone's own learning rate and strength, the loss that was asked for."""
     row = find(options.backbone)
-    return Recipe(learning_rate=row.learning_rate[options.weights == "none"], strength=row.augmentation,
+    alone = trains_head_alone(options.backbone, options.head, options.weights)
+    rate = HEAD_ALONE if alone else row.learning_rate[options.weights == "none"]
+    return Recipe(learning_rate=rate, strength=row.augmentation,
                   gamma=FOCUS if options.loss == "focal" else 0.0)

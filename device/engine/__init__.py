@@ -125,8 +125,8 @@ def _choose(manifest: Manifest, name: str | None) -> str:
 
 
 def _check_tensors(bundle: Bundle) -> None:
-    manifest, size = bundle.manifest, bundle.manifest.preprocessing.size
-    _check_tensor(bundle, manifest.input, (1, size, size, 3))
+    manifest, seen = bundle.manifest, bundle.manifest.preprocessing
+    _check_tensor(bundle, manifest.input, (1, seen.size, seen.size, seen.channels))
     _check_tensor(bundle, manifest.probs, (1, len(LABELS)))
     _check_tensor(bundle, manifest.embedding, (1, manifest.embedding.shape[-1] if manifest.embedding.shape else 0))
     if manifest.head:

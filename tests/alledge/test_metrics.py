@@ -66,7 +66,7 @@ def test_temperature_softens_without_changing_the_order():
 def test_calibration_mends_overconfidence_on_rows_it_never_saw():
     probabilities, truth = drawn(2, 4000, sharp=1.0)
     over = apply_temperature(probabilities, 0.3)
-    fitted = fit_calibration(over[:2000], np.zeros((2000, 2)), truth[:2000], None)
+    fitted = fit_calibration(over[:2000], None, truth[:2000], None)
     mended = apply_temperature(over[2000:], fitted.temperature)
     assert fitted.temperature > 2
     assert expected_calibration_error(mended, truth[2000:]) < expected_calibration_error(over[2000:], truth[2000:]) / 4
@@ -77,7 +77,7 @@ def test_the_gate_lets_its_own_kind_pass_and_stops_strangers():
     truth = random.integers(0, 4, 900)
     embeddings = random.normal(0, 1, (900, 16)) + 4 * np.eye(16)[truth]
     gate = fit_gate(embeddings[:600], truth[:600])
-    fitted = fit_calibration(np.eye(4)[truth[600:]] * 0.9 + 0.025, embeddings[600:], truth[600:], gate)
+    fitted = fit_calibration(np.eye(4)[truth[600:]] * 0.9 + 0.025, gate.distance(embeddings[600:]), truth[600:], gate)
     sure = np.full((300, 4), 0.01) + 0.96 * np.eye(4)[truth[600:]]
     assert answered(sure, embeddings[600:], fitted).mean() >= 0.95
     assert answered(sure, random.normal(0, 6, (300, 16)), fitted).mean() < 0.1
@@ -86,7 +86,7 @@ def test_the_gate_lets_its_own_kind_pass_and_stops_strangers():
 
 def test_abstention_reaches_its_aim_without_refusing_too_much():
     probabilities, truth = drawn(4, 4000, sharp=3.0)
-    fitted = fit_calibration(probabilities, np.zeros((4000, 2)), truth, None)
+    fitted = fit_calibration(probabilities, None, truth, None)
     calibrated = apply_temperature(probabilities, fitted.temperature)
     kept = answered(calibrated, np.zeros((4000, 2)), fitted)
     right = calibrated.argmax(1) == truth
@@ -96,6 +96,6 @@ def test_abstention_reaches_its_aim_without_refusing_too_much():
 
 def test_a_network_that_is_always_right_abstains_never():
     probabilities, truth = np.eye(4)[[0, 1, 2, 3] * 9] * 0.96 + 0.01, np.array([0, 1, 2, 3] * 9)
-    fitted = fit_calibration(probabilities, np.zeros((36, 2)), truth, None)
+    fitted = fit_calibration(probabilities, None, truth, None)
     assert fitted.abstain_below == 0.0
     assert Calibration.model_validate(fitted.model_dump()) == fitted

@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from alledge.errors import UsageError
-from alledge.preprocess import Preprocessing, prepare, prepare_field, resize, scale, tensor_digest
+from alledge.preprocess import (
+    NUCLEI_SHARE,
+    Preprocessing,
+    nucleus_weight,
+    prepare,
+    prepare_field,
+    resize,
+    scale,
+    tensor_digest,
+)
 from alledge.segmentation import segment
 from alledge.synthetic import draw_field
 
@@ -61,3 +70,23 @@ def test_scaling_is_the_formula_to_the_last_bit():
     expected = tile.astype(np.float32) * np.float32(preprocessing.scale) + np.float32(preprocessing.offset)
     assert np.array_equal(scale(tile, preprocessing), expected)
     assert scale(tile, preprocessing).dtype == np.float32
+
+
+@pytest.mark.parametrize("share", [0.03, 0.1, 0.3])
+def test_nuclei_count_alike_however_many_there_are(share):
+    mask = np.zeros((224, 224), np.uint8)
+    mask.ravel()[:round(share * mask.size)] = 255
+    weight = nucleus_weight(mask)
+    assert not weight[mask == 0].any()
+    assert weight.mean() / 255 == pytest.approx(NUCLEI_SHARE, rel=0.05)
+
+
+def test_an_empty_mask_has_no_weight():
+    assert not nucleus_weight(np.zeros((64, 64), np.uint8)).any()
+
+
+def test_the_fourth_channel_is_the_weight_of_the_nuclei(field):
+    plain, tapped = (prepare_field(field.rgb, Preprocessing(nuclei=n)) for n in (False, True))
+    assert tapped.tensor.shape == (224, 224, 4)
+    assert np.array_equal(tapped.tensor[..., :3], plain.tensor)
+    assert np.array_equal(tapped.tile[..., 3], nucleus_weight(tapped.mask.pixels))

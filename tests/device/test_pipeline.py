@@ -144,7 +144,7 @@ def test_an_empty_field_is_inconclusive(onnx_bundle: Bundle) -> None:
 def test_a_gate_that_does_not_fit_is_refused(tmp_path: Path, bundle_of: Any, onnx_of: Any) -> None:
     gate = DomainGate(means=[[0.0, 0.0]], whiten=[[1.0, 0.0], [0.0, 1.0]], threshold=1.0)
     bundle = bundle_of(tmp_path / "b.alledge", onnx_of(), calibration=Calibration(gate=gate))
-    with closing(open_engine(bundle)) as engine, pytest.raises(BundleRefused, match="domain gate does not fit"):
+    with closing(open_engine(bundle)) as engine, pytest.raises(BundleRefused, match="expected a domain gate of"):
         Pipeline(bundle, engine)
 
 

@@ -10,7 +10,7 @@ from alledge.labels import LABELS  # noqa: E402
 from alledge.metrics import score  # noqa: E402
 from alledge.preprocess import scale  # noqa: E402
 from alledge.synthetic import draw_field  # noqa: E402
-from alledge.train.backbones import BACKBONES, feature_map, preprocessing_for  # noqa: E402
+from alledge.train.backbones import BACKBONES, feature_maps, preprocessing_for  # noqa: E402
 from alledge.train.losses import FocalLoss  # noqa: E402
 from alledge.train.model import build_model  # noqa: E402
 
@@ -38,7 +38,7 @@ def test_a_network_trained_on_bgr_gives_the_same_map_for_our_rgb(tmp_path):
     caffe.save_weights(tmp_path / "caffe.weights.h5")
     expected = caffe.predict_on_batch(keras.applications.vgg19.preprocess_input(PIXELS.astype("f4")))
     image = keras.Input((32, 32, 3))
-    ours = keras.Model(image, feature_map("vgg19", image, str(tmp_path / "caffe.weights.h5")))
+    ours = keras.Model(image, feature_maps("vgg19", image, str(tmp_path / "caffe.weights.h5"))[0])
     np.testing.assert_allclose(ours.predict_on_batch(scale(PIXELS, preprocessing_for("vgg19", "none"))), expected,
                                rtol=1e-3, atol=1e-3 * float(np.abs(expected).max()))
 
@@ -48,7 +48,7 @@ def test_efficientnet_scaled_outside_gives_the_map_of_keras_own_scaling():
     keras.utils.set_random_seed(0)
     inside = keras.applications.EfficientNetB0(weights=None, include_top=False, input_shape=(32, 32, 3))
     normalise = next(layer for layer in inside.layers if isinstance(layer, keras.layers.Normalization))
-    normalise.set_weights([IMAGENET_MEAN, IMAGENET_DEVIATION ** 2, 1])
+    normalise.set_weights([IMAGENET_MEAN, IMAGENET_DEVIATION ** 2, np.array(1)])
     normalise.finalize_state()
     expected = inside.predict_on_batch(PIXELS.astype("f4"))
     outside = BACKBONES["efficientnetb7"].adapt(inside)
@@ -60,7 +60,7 @@ def test_efficientnet_scaled_outside_gives_the_map_of_keras_own_scaling():
 @pytest.mark.parametrize("backbone", [name for name, row in BACKBONES.items() if row.frozen_until])
 def test_every_row_builds_and_its_freeze_point_exists(backbone):
     image = keras.Input((96, 96, 3))
-    network = keras.Model(image, feature_map(backbone, image, "none"))
+    network = keras.Model(image, feature_maps(backbone, image, "none")[0])
     frozen = network.get_layer(BACKBONES[backbone].frozen_until)
     assert frozen.output.shape[1] in range(9, 13)  # an eighth of the image, less what valid padding takes
     assert network.output.shape[1] in (1, 3)

@@ -3,7 +3,14 @@ import pytest
 
 keras = pytest.importorskip("keras", reason="needs the extra `train`")
 
-from alledge.preprocess import scale  # noqa: E402
+from alledge.preprocess import (  # noqa: E402
+    NUCLEI_SHARE,
+    Preprocessing,
+    nucleus_weight,
+    prepare,
+    prepare_field,
+    scale,
+)
 from alledge.synthetic import draw_field  # noqa: E402
 from alledge.train.augment import augment  # noqa: E402
 from alledge.train.backbones import preprocessing_for  # noqa: E402
@@ -49,12 +56,12 @@ def test_a_right_and_sure_answer_weighs_almost_nothing():
 
 
 @pytest.mark.parametrize(("backbone", "head", "width"), [
-    ("tiny", "compact", 64), ("tiny", "mhsa", 64), ("tiny", "plain", 64), ("mobilenetv2", "compact", 64)])
+    ("tiny", "compact", 64), ("tiny", "mhsa", 64), ("tiny", "plain", 64), ("mobilenetv2", "compact", 64),
+    ("tiny", "nuclei", 128), ("mobilenetv2", "nuclei", 192)])
 def test_models_have_two_named_outputs_and_load_without_our_code(backbone, head, width, tmp_path):
     keras.utils.set_random_seed(0)
     model = build_model(backbone, "none", head)
-    tile = scale(draw_field("pro_b", 1, preprocessing_for(backbone, "none").size).rgb,
-                 preprocessing_for(backbone, "none"))[None]
+    tile = prepare(draw_field("pro_b", 1).rgb, preprocessing_for(backbone, "none", nuclei=head == "nuclei"))[None]
     first = model.predict_on_batch(tile)
     assert {name: value.shape for name, value in first.items()} == {"probs": (1, 4), "embedding": (1, width)}
     assert first["probs"].sum() == pytest.approx(1, abs=1e-5)
@@ -94,3 +101,48 @@ def test_augmentation_is_repeatable_varied_and_keeps_the_form():
     assert one.shape == tile.shape
     assert one.dtype == np.uint8
     assert np.array_equal(tile, draw_field("early_pre_b", 4).rgb)
+
+
+def test_nuclei_are_judged_by_their_looks_and_not_by_their_number_or_surroundings():
+    keras.utils.set_random_seed(0)
+    random = np.random.default_rng(3)
+    model = build_model("tiny", "none", "nuclei")
+    colours = random.uniform(-1, 1, (2, 3)).astype(np.float32)
+
+    def field(nuclei, background):
+        """Squares of 32 px in one colour on another: no edge of a map's cell cuts them."""
+        image = np.empty((1, 112, 112, 4), np.float32)
+        image[..., :3] = background
+        mask = np.zeros((112, 112), np.uint8)
+        for row, column in nuclei:
+            mask[row * 16:row * 16 + 32, column * 16:column * 16 + 32] = 255
+        image[0, mask > 0, :3] = colours[0]
+        image[0, ..., 3] = nucleus_weight(mask) / 127.5 - 1
+        return image
+
+    one, two = field([(2, 2)], colours[1]), field([(1, 1), (4, 4)], colours[1])
+    weights = [float(x[..., 3].mean() + 1) / 2 for x in (one, two)]
+    assert weights == pytest.approx([NUCLEI_SHARE] * 2, rel=0.05)
+    uniform = [np.concatenate([np.broadcast_to(colours[0], (1, 112, 112, 3)), x[..., 3:]], -1) for x in (one, two)]
+    inside = [model.predict(x, verbose=0)["embedding"] for x in uniform]  # all alike: only the weights differ
+    assert np.allclose(*inside, atol=0.15)
+    assert not np.allclose(inside[0], model.predict(field([(2, 2)], -colours[0]), verbose=0)["embedding"], atol=0.15)
+
+
+def test_a_trunk_that_is_tapped_is_not_trained_once_it_has_weights(tmp_path):
+    keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(224, 224, 3)).save_weights(
+        tmp_path / "w.weights.h5")
+    model = build_model("mobilenetv2", str(tmp_path / "w.weights.h5"), "nuclei")
+    trained = {w.path.split("/")[0] for w in model.trainable_weights}
+    assert trained == {"project", "attention", "embedding", "hidden", "nuclei_opinion", "attention_opinion"}
+    assert "block_10_expand" not in {layer.name for layer in model.layers}  # nothing behind the last tap is carried
+
+
+def test_the_nucleus_weight_follows_the_pixels_through_augmentation():
+    field = prepare_field(draw_field("pro_b", 4).rgb, Preprocessing(nuclei=True))
+    for seed in range(8):
+        varied = augment(field.tile, np.random.default_rng(seed), strength=1.0)
+        assert varied.shape == field.tile.shape
+        inside = varied[..., 3] > 0
+        assert varied[..., 3].mean() / 255 == pytest.approx(NUCLEI_SHARE, rel=0.1)
+        assert varied[..., :3][inside].mean() < varied[..., :3][~inside].mean()  # nuclei are the dark places
