@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from alledge.bundle import Bundle
-from alledge.convert import conversion as converting
+from alledge.convert import remedies
 from alledge.convert.cpu import TOLERANCE
 from alledge.convert.goldens import CANDIDATES, frame_height, make_goldens
 from alledge.convert.trained import Outputs
@@ -56,7 +56,7 @@ def test_when_none_agrees_the_least_spread_is_told(conversion):
 
 
 def test_goldens_that_do_not_repeat_are_refused_and_never_widen_the_tolerance(trained_run, tmp_path, monkeypatch):
-    load = converting.load_target
+    load = remedies.load_target
 
     def unlike(target):
         def convert(trained, options):
@@ -65,7 +65,7 @@ def test_goldens_that_do_not_repeat_are_refused_and_never_widen_the_tolerance(tr
             return replace(converted, kernels={"one": converted.run, "other": wrong}, slow_kernels=frozenset())
         return convert
 
-    monkeypatch.setattr(converting, "load_target", unlike)
+    monkeypatch.setattr(remedies, "load_target", unlike)
     out = tmp_path / "model.alledge"
     with pytest.raises(GateNotMet, match="golden field"):
         convert_quietly(trained_run, "cpu", out)
