@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from alledge import reference
 from alledge.errors import UsageError
 from alledge.output import emit
 from alledge.quiet import quiet
@@ -12,7 +13,8 @@ from alledge.quiet import quiet
 
 def convert(
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", show_default=False,
-                                               help="Run folder made by `alledge train`.")] = None,
+                                               help="Run folder made by `alledge train`; else the reference "
+                                               "model that comes with the package.")] = None,
     target: Annotated[str | None, typer.Option(show_default=False, help="cpu, coral, jetson-nano, jetson-orin or onnx; "
                                                "also tflite, edgetpu, jetson, engine.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", show_default=False,
@@ -78,8 +80,7 @@ def _convert(run: Path | None, target: str | None, out: Path | None, options: An
         raise UsageError(f"--target is missing: expected one of {', '.join(TARGETS)}")
     wanted = parse_target(target)
     if run is None:
-        raise UsageError("no reference model is shipped with this version yet: name the run folder to convert, as in "
-                         "`alledge convert RUN --target cpu`")
+        run, out = reference.RUN, out or Path(f"{wanted}.alledge")  # never into the installed package
     if options.split is not None and options.data is None:
         raise UsageError("--split says which images of --data train and validate: expected --data DIR beside it")
     with quiet() as person:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from alledge import reference
 from alledge.config import DeviceConfig
 from alledge.errors import AlledgeError, BundleRefused, EngineError, NoVerdict, UsageError
 from alledge.labels import INCONCLUSIVE
@@ -132,15 +133,8 @@ def open_pipeline(config: DeviceConfig) -> Iterator[Pipeline]:
 
 
 def bundle_path(config: DeviceConfig) -> Path:
-    """The bundle to run.
-
-    Raises:
-        UsageError: when none was given.
-    """
-    if config.bundle.path is None:
-        raise UsageError("no bundle was given and none is installed or shipped yet: name one made by "
-                         "`alledge convert`, e.g. alledge run model.alledge")
-    return config.bundle.path
+    """The bundle to run: the configured one, else the reference model's that comes with the package."""
+    return config.bundle.path or reference.BUNDLE
 
 
 def one_field(station: Station, summary: Summary) -> Verdict | None:

@@ -77,12 +77,12 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress,
     out.mkdir(parents=True, exist_ok=True)
     write_predictions(out / PREDICTIONS, items["test"], probabilities, sure)
     record = TrainingRecord(
-        run_id=_identify(model),
+        run_id=identify(model),
         labels=list(LABELS),
         preprocessing=preprocessing,
         calibration=calibration,
         options=asdict(options),
-        provenance={"protocol": protocol.name, **_provenance(dataset, items, seconds)},
+        provenance={"protocol": protocol.name, **describe(dataset, items, seconds)},
         metrics={**score(probabilities, tiles["test"].truth, sure, [i.group for i in items["test"]]).to_json(),
                  "baseline_histogram_accuracy": histogram_accuracy(items["train"], items["test"])},
         history=taught.history,
@@ -135,14 +135,16 @@ def _sample(tiles: Tiles, n: int, seed: int) -> Tiles:
     return Tiles(pixels=tiles.pixels[rows], truth=tiles.truth[rows])
 
 
-def _identify(model: keras.Model) -> str:
+def identify(model: keras.Model) -> str:
+    """12 hex digits that name a network and its weights."""
     digest = hashlib.sha256(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
     for weight in model.get_weights():
         digest.update(weight.tobytes())
     return digest.hexdigest()[:12]
 
 
-def _provenance(dataset: Dataset, items: dict[str, tuple[Item, ...]], seconds: float) -> dict[str, Any]:
+def describe(dataset: Dataset, items: dict[str, tuple[Item, ...]], seconds: float) -> dict[str, Any]:
+    """Where a run came from: data, software, machine."""
     return {
         "alledge": __version__,
         "split_sha256": dataset.split_sha256,

@@ -17,9 +17,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from alledge.calibration import Calibration, fit_calibration, fit_gate, gate_input
+from alledge.calibration import Calibration, fit_calibration, fit_gate
 from alledge.labels import LABELS
 from alledge.output import Progress
+from alledge.palette import colour_figures
 from alledge.preprocess import Preprocessing, scale
 from alledge.runfolder import Tiles
 
@@ -63,6 +64,7 @@ def teach(tiles: Tiles, groups: Sequence[str], preprocessing: Preprocessing, opt
     model = build_model(options.backbone, options.weights, options.head, preprocessing.size)
     trunk, head = _cut(model)
     looks = _look(trunk, tiles, preprocessing, recipe, progress)
+    colours = np.stack([colour_figures(tile) for tile in tiles.pixels])
     parts = deal(groups, tiles.truth, PARTS)
     raw = np.empty((len(groups), len(LABELS)))
     beyond = np.empty(len(groups))
@@ -72,9 +74,10 @@ def teach(tiles: Tiles, groups: Sequence[str], preprocessing: Preprocessing, opt
         other = keras.models.clone_model(head)
         _fit(other, looks, tiles.truth, inside, options, recipe)
         raw[outside], _ = _answer(other, looks, outside)
-        beyond[outside] = _reach(other, looks, tiles, inside, outside)
+        gate = fit_gate(_measured(other, looks, colours, inside), tiles.truth[inside])
+        beyond[outside] = gate.distance(_measured(other, looks, colours, outside))
     history = _fit(head, looks, tiles.truth, np.arange(len(groups)), options, recipe)
-    gate = fit_gate(gate_input(_answer(head, looks, np.arange(len(groups)))[1], tiles.pixels), tiles.truth)
+    gate = fit_gate(_measured(head, looks, colours, np.arange(len(groups))), tiles.truth)
     return Taught(model, history, fit_calibration(raw, beyond, tiles.truth, gate))
 
 
@@ -183,8 +186,7 @@ def _answer(head: keras.Model, looks: Sequence[NDArray[np.float16]],
     return np.concatenate([p["probs"] for p in parts]), np.concatenate([p["embedding"] for p in parts])
 
 
-def _reach(head: keras.Model, looks: Sequence[NDArray[np.float16]], tiles: Tiles, inside: NDArray[np.intp],
-           outside: NDArray[np.intp]) -> NDArray[np.float64]:
-    """[n] distances of held-out rows from a gate fitted without them."""
-    gate = fit_gate(gate_input(_answer(head, looks, inside)[1], tiles.pixels[inside]), tiles.truth[inside])
-    return gate.distance(gate_input(_answer(head, looks, outside)[1], tiles.pixels[outside]))
+def _measured(head: keras.Model, looks: Sequence[NDArray[np.float16]], colours: NDArray[np.float64],
+              rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """What `gate_input` makes of rows, with their colours known."""
+    return np.concatenate([_answer(head, looks, rows)[1].astype(np.float64), colours[rows]], axis=1)

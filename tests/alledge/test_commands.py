@@ -55,7 +55,6 @@ def test_equal_names_from_two_folders_both_keep_their_mask(alledge, smear, tmp_p
     (("segment", "SMEAR", "--out", "SMEAR"), 1, "cannot be written"),
     (("synth", "SMEAR"), 2, "new or empty folder"),
     (("evaluate", "SMEAR", "--data", "absent"), 2, "absent"),
-    (("run",), 2, "no bundle was given"),
     (("inspect", "SMEAR"), 5, "bundle"),
 ])
 def test_errors_are_one_line_with_their_exit_code(alledge, smear, tmp_path, arguments, code, says):
