@@ -1,7 +1,10 @@
 """Real images, cross-validated: float and int8 figures with intervals, beside the colour histogram.
 
     alledge train --data DIR --split CSV --folds group  --weights W --out RUNS/group    (likewise family and random)
-    python benchmarks/taleghani.py --data DIR --split CSV --foreign FOLDER RUNS
+    python benchmarks/strangers.py DRAWN
+    python benchmarks/taleghani.py --data DIR --split CSV --foreign FOLDER DRAWN RUNS
+
+Other seeds are shown beside them when their runs lie in RUNS/seed1/group and so on.
 
 Every fold's run is converted to the int8 `cpu` bundle and judged on that fold's test rows; finished folds are kept, so
 the command can be run again. Writes docs/results/taleghani.md. Intervals are bootstrapped over groups (fields of one
@@ -34,6 +37,7 @@ from alledge.train.baseline import histogram_accuracy
 KINDS = ("group", "family", "random")
 RESAMPLES = 2000
 _SETTINGS = ("backbone", "head", "loss", "segment", "epochs", "seed")
+GATE_SAYS = "not like the smears"
 DEVICE_FOLD = "group-2"  # fold 2 is also the test subset of the split's own column
 TARGET_TOLD = {"cpu": "cpu", "coral": "coral (not compiled, run on the CPU)"}
 TARGETS = tuple(TARGET_TOLD)
@@ -92,15 +96,32 @@ def judged(bundle: Path, folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def foreign_run(runs: list[Path], folder: Path | None) -> str:
-    """How many fields of another laboratory each fold's bundle answers: it should answer none."""
-    if folder is None:
+def foreign_run(runs: list[Path], folders: list[Path]) -> str:
+    """How many pictures of other kinds each fold's bundle answers (it should answer none), and what stopped them."""
+    if not folders:
         return "Fields of another laboratory: not measured here (`--foreign FOLDER`)."
-    verdicts = [[f["verdict"] != "inconclusive" for f in judged(run / "cpu.alledge", folder)] for run in runs]
-    counts = ", ".join(str(sum(v)) for v in verdicts)
-    return (f"Fields of another laboratory, which should all be inconclusive: of {len(verdicts[0])}, the int8 bundles "
-            f"of the {len(runs)} group folds gave a verdict on {counts}. **The domain gate does not hold yet**: most "
-            "of those that were stopped were stopped by low confidence.")
+    lines = [f"Pictures that should all be inconclusive, through `alledge run` with the int8 cpu bundles of the "
+             f"{len(runs)} group folds:", "", "| folder | pictures | verdicts given, per fold | stopped by the domain "
+             "gate, per fold |", "|---|---|---|---|"]
+    for folder in folders:
+        fields = [judged(run / "cpu.alledge", folder) for run in runs]
+        given = ", ".join(str(sum(f["verdict"] != "inconclusive" for f in fold)) for fold in fields)
+        gated = ", ".join(str(sum(any(GATE_SAYS in r for r in f["reasons"]) for f in fold)) for fold in fields)
+        lines.append(f"| {folder.name} | {len(fields[0])} | {given} | {gated} |")
+    return "\n".join(lines)
+
+
+def seeds(root: Path) -> str:
+    """Pooled accuracy of every seed there is, per kind of folds."""
+    lines = []
+    for kind in KINDS:
+        found = [json.loads(path.read_text()) for path in sorted(root.glob(f"seed*/{kind}/crossval.json"))]
+        if found:
+            first = json.loads((root / kind / "crossval.json").read_text())
+            told = [f"{s['accuracy']:.2%} (benign recall {s['per_class']['benign']['recall']:.1%}, answered "
+                    f"{1 - s['abstained'] / s['n']:.1%} at {s['accuracy_when_answered']:.2%})" for s in (first, *found)]
+            lines.append(f"- {FOLDS_TOLD[kind]}, seeds {first['options']['seed']} to {len(found)}: {'; '.join(told)}.")
+    return "\n".join(lines) or "One seed: seed-to-seed spread is not measured here."
 
 
 def device_run(dataset: Dataset, run: Path) -> str:
@@ -178,7 +199,7 @@ def per_class(pooled: Pooled) -> str:
     return "\n".join(lines)
 
 
-def page(dataset: Dataset, root: Path, foreign: Path | None) -> str:
+def page(dataset: Dataset, root: Path, foreign: list[Path]) -> str:
     """The whole page as Markdown."""
     rows, agreements, confusions, options = [], [], [], {}
     for kind in KINDS:
@@ -203,6 +224,7 @@ def page(dataset: Dataset, root: Path, foreign: Path | None) -> str:
         settings=settings, date=datetime.date.today(), machine=f"{platform.machine()}, {os.cpu_count()} cores, no GPU",
         head=_HEAD, rows="\n".join(rows), agreements="\n".join(agreements), resamples=RESAMPLES,
         device=device_run(dataset, root / "group" / DEVICE_FOLD),
+        seeds=seeds(root),
         foreign=foreign_run(sorted((root / "group").glob("group-*")), foreign), confusions="\n\n".join(confusions))
 
 
@@ -213,18 +235,21 @@ _HEAD = """| model, split | images | accuracy | histogram | benign recall | mali
 _PAGE = """# The Taleghani images
 
 Commands: see the head of `benchmarks/taleghani.py`. Settings: {settings}, weights ImageNet, the split of the project
-(2,799 listed images; 40 duplicates and a sealed test are in no row). {date}, {machine}. One seed: seed-to-seed spread
-is not measured here.
+(2,799 listed images; 40 duplicates and a sealed test are in no row). {date}, {machine}.
 
 Accuracy pools the test rows of all folds. Intervals are 95 %, bootstrapped over groups ({resamples} resamples):
 patients are not identified, groups of similar stain and near-duplicates stand in for them. "Histogram" is logistic
 regression on an 8x8x8 colour histogram of the same rows: what colour alone knows. "Answered" is the share left after
-the confidence threshold and the domain gate, both fitted on validation rows.
+the confidence threshold and the domain gate, both fitted on training rows by heads that had not seen them.
 
 {head}
 {rows}
 
 {agreements}
+
+Seeds (another initial head, other batches):
+
+{seeds}
 
 {device}
 
@@ -244,7 +269,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", type=Path, required=True)
-    parser.add_argument("--foreign", type=Path, help="folder of fields from another laboratory")
+    parser.add_argument("--foreign", type=Path, nargs="*", default=[], help="folders of pictures to be refused")
     parser.add_argument("--targets", nargs="*", default=list(TARGETS), help="convert and judge these as well")
     parser.add_argument("--out", type=Path, default=Path("docs/results/taleghani.md"))
     options = parser.parse_args()
