@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alledge.calibration import Calibration, fit_calibration, fit_gate
+from alledge.errors import DataError
 from alledge.labels import LABELS
 from alledge.output import Progress
 from alledge.palette import colour_figures
@@ -59,13 +60,16 @@ def teach(tiles: Tiles, groups: Sequence[str], preprocessing: Preprocessing, opt
         options: what the user asked for.
         recipe: how to teach.
         progress: who is told.
+
+    Raises:
+        DataError: when a class has a single group, which could not be held out.
     """
     keras.utils.set_random_seed(options.seed)
     model = build_model(options.backbone, options.weights, options.head, preprocessing.size)
     trunk, head = _cut(model)
     looks = _look(trunk, tiles, preprocessing, recipe, progress)
     colours = np.stack([colour_figures(tile) for tile in tiles.pixels])
-    parts = deal(groups, tiles.truth, PARTS)
+    parts = deal(groups, tiles.truth)
     raw = np.empty((len(groups), len(LABELS)))
     beyond = np.empty(len(groups))
     for part in np.unique(parts):
@@ -81,9 +85,20 @@ def teach(tiles: Tiles, groups: Sequence[str], preprocessing: Preprocessing, opt
     return Taught(model, history, fit_calibration(raw, beyond, tiles.truth, gate))
 
 
-def deal(groups: Sequence[str], truth: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
-    """[n] part 0 to parts - 1 of each row: whole groups, largest first, to the part with the fewest of their class."""
+def deal(groups: Sequence[str], truth: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[n] part of each row, 0 to `PARTS` - 1 or as many as the class with the fewest groups has groups.
+
+    Whole groups, largest first, go to the part with the fewest of their class.
+
+    Raises:
+        DataError: when a class has a single group.
+    """
     names = np.asarray(groups)
+    fewest, label = min((len(set(names[truth == label])), label) for label in np.unique(truth))
+    if fewest < 2:
+        raise DataError(f"all images of {LABELS[label]} are of one group: expected at least two, so that one can be "
+                        "held out to calibrate on; add images, or choose --head compact")
+    parts = min(PARTS, fewest)
     part = np.empty(len(names), np.int64)
     for label in np.unique(truth):
         held = np.zeros(parts, int)

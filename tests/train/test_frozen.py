@@ -1,0 +1,108 @@
+"""Teaching a head alone: who judges whom, what the run says of it, and that it converts and runs like any other."""
+
+import json
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras", reason="needs the extra `train`")
+
+from alledge.bundle import Bundle  # noqa: E402
+from alledge.errors import DataError  # noqa: E402
+from alledge.runfolder import read_record  # noqa: E402
+from alledge.train.frozen import PARTS, deal  # noqa: E402
+from alledge.train.options import Options, default_epochs, default_head, trains_head_alone  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Weights of a MobileNetV2 that has learned nothing: enough to teach a head on."""
+    path = tmp_path_factory.mktemp("weights") / "random.weights.h5"
+    keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(224, 224, 3)).save_weights(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(alledge, smears, weights, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "nuclei"
+    done = alledge("train", "--data", smears, "--weights", weights, "--epochs", 3, "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_no_group_is_cut_and_every_part_has_every_class():
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 4, 400)
+    groups = [f"{t}-{random.integers(9)}" for t in truth]
+    part = deal(groups, truth)
+    homes = {}
+    for group, p in zip(groups, part, strict=True):
+        assert homes.setdefault(group, p) == p
+    counts = np.array([[np.sum((part == p) & (truth == c)) for c in range(4)] for p in range(PARTS)])
+    assert counts.min() > 0
+    assert counts.max() <= 2 * counts.min()
+
+
+def test_a_class_of_one_group_cannot_be_held_out():
+    truth = np.repeat([0, 1, 2, 3], 6)
+    groups = [f"{t}-{i % 3 if t != 2 else 0}" for i, t in enumerate(truth)]
+    with pytest.raises(DataError, match="pre_b are of one group"):
+        deal(groups, truth)
+    assert deal([f"{t}-{i % 3}" for i, t in enumerate(truth)], truth).max() == 2
+
+
+def test_the_default_on_mobilenet_is_to_teach_a_head_on_nuclei():
+    assert default_head("mobilenetv2") == "nuclei"
+    assert default_head("tiny") == default_head("vgg19") == "compact"
+    assert trains_head_alone("mobilenetv2", "nuclei", "imagenet")
+    assert not trains_head_alone("mobilenetv2", "nuclei", "none")
+    assert default_epochs("mobilenetv2", "nuclei", "imagenet") > default_epochs("mobilenetv2", "compact", "imagenet")
+
+
+def test_the_run_says_how_it_was_calibrated_and_what_it_sees(run):
+    record = read_record(run)
+    assert record.out_of_fold
+    assert record.preprocessing.nuclei
+    assert record.options["head"] == "nuclei"
+    assert len(record.history["loss"]) == 3
+    assert len(record.calibration.gate.means[0]) == 192 + 6
+    assert record.history["loss"][-1] < record.history["loss"][0]
+
+
+def test_it_converts_keeps_its_calibration_and_judges_fields(run, alledge, smears, tmp_path):
+    bundle = tmp_path / "nuclei.alledge"
+    done = alledge("convert", run, "--target", "cpu", "--out", bundle, "--allow-drop", "--json")
+    assert done.returncode == 0, done.stderr
+    assert any("has learned from the rows" in warning for warning in json.loads(done.stdout)["warnings"])
+    manifest = Bundle.open(bundle).manifest
+    assert manifest.input.shape == (1, 224, 224, 4)
+    assert manifest.calibration == read_record(run).calibration
+    scores = {}
+    for name, model in (("run", run), ("bundle", bundle)):
+        done = alledge("evaluate", model, "--data", smears, "--json")
+        assert done.returncode == 0, done.stderr
+        scores[name] = json.loads(done.stdout)
+    assert abs(scores["run"]["accuracy"] - scores["bundle"]["accuracy"]) <= 0.1
+
+
+def test_the_same_seed_gives_the_same_head(smears, weights):
+    from alledge.dataset import read_dataset
+    from alledge.output import Progress
+    from alledge.train.backbones import preprocessing_for
+    from alledge.train.batches import read_tiles
+    from alledge.train.frozen import teach
+    from alledge.train.recipe import recipe_for
+
+    class Quiet(Progress):
+        def say(self, line):
+            """Nothing."""
+
+    options = Options(weights=str(weights), head="nuclei", epochs=1)
+    preprocessing = preprocessing_for("mobilenetv2", "none", nuclei=True)
+    items = read_dataset(smears).subset("train")[::3]
+    tiles = read_tiles(items, preprocessing)
+    one, same = (teach(tiles, [i.group for i in items], preprocessing, options, recipe_for(options), Quiet(None))
+                 for _ in range(2))
+    assert one.calibration == same.calibration
+    for a, b in zip(one.model.get_weights(), same.model.get_weights(), strict=True):
+        assert np.array_equal(a, b)
