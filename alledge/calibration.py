@@ -16,6 +16,7 @@ from alledge.palette import colour_figures
 Array = NDArray[np.floating[Any]]
 TEMPERATURES = np.geomspace(0.25, 8.0, 121)  # wide enough for any network that learned something
 ANSWERED_ACCURACY = 0.99  # what the abstention threshold aims at on validation rows
+LEAST_CONFIDENCE = 0.75  # ... and never lower than three to one: the next slide may be harder than validation rows
 MAX_ABSTAINED = 0.20  # ... without refusing more than this share of them
 GATE_QUANTILE = 0.98  # share of validation rows the domain gate lets through
 SHRINKAGE = 0.1  # weight of the covariance's own diagonal: embeddings have idle directions
@@ -135,11 +136,12 @@ def _fit_temperature(probabilities: Array, truth: NDArray[np.integer[Any]]) -> f
 
 
 def _fit_abstention(calibrated: Array, truth: NDArray[np.integer[Any]]) -> float:
-    """Lowest confidence from which on the aim is met, without abstaining on more than `MAX_ABSTAINED`."""
+    """Lowest confidence from `LEAST_CONFIDENCE` up that meets the aim, without abstaining on over `MAX_ABSTAINED`."""
     confidence = calibrated.max(1)
     right = calibrated.argmax(1) == truth
     limit = float(np.quantile(confidence, MAX_ABSTAINED))
-    for threshold in np.unique(np.append(confidence[confidence <= limit], 0.0)):
+    least = min(LEAST_CONFIDENCE, limit)
+    for threshold in np.unique(np.append(confidence[(confidence >= least) & (confidence <= limit)], least)):
         if right[confidence >= threshold].mean() >= ANSWERED_ACCURACY:
             return float(threshold)
     return limit

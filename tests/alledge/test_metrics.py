@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as theirs
 
-from alledge.calibration import Calibration, answered, apply_temperature, fit_calibration, fit_gate
+from alledge.calibration import LEAST_CONFIDENCE, Calibration, answered, apply_temperature, fit_calibration, fit_gate
 from alledge.labels import LABELS
 from alledge.metrics import expected_calibration_error, score, wilson
 
@@ -94,8 +94,9 @@ def test_abstention_reaches_its_aim_without_refusing_too_much():
     assert kept.mean() >= 0.79
 
 
-def test_a_network_that_is_always_right_abstains_never():
+def test_a_network_that_is_always_right_still_needs_three_to_one():
     probabilities, truth = np.eye(4)[[0, 1, 2, 3] * 9] * 0.96 + 0.01, np.array([0, 1, 2, 3] * 9)
     fitted = fit_calibration(probabilities, None, truth, None)
-    assert fitted.abstain_below == 0.0
+    assert fitted.abstain_below == LEAST_CONFIDENCE
+    assert answered(apply_temperature(probabilities, fitted.temperature), np.zeros((36, 2)), fitted).all()
     assert Calibration.model_validate(fitted.model_dump()) == fitted
