@@ -66,8 +66,8 @@ def teach(tiles: Tiles, groups: Sequence[str], preprocessing: Preprocessing, opt
     """
     keras.utils.set_random_seed(options.seed)
     model = build_model(options.backbone, options.weights, options.head, preprocessing.size)
-    trunk, head = _cut(model)
-    looks = _look(trunk, tiles, preprocessing, recipe, progress)
+    trunk, head = cut(model)
+    looks = look(trunk, tiles, preprocessing, recipe, progress)
     colours = np.stack([colour_figures(tile) for tile in tiles.pixels])
     parts = deal(groups, tiles.truth)
     raw = np.empty((len(groups), len(LABELS)))
@@ -76,11 +76,11 @@ def teach(tiles: Tiles, groups: Sequence[str], preprocessing: Preprocessing, opt
         progress.say(f"judging part {part + 1} of {parts.max() + 1} with a head that has not seen it")
         inside, outside = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
         other = keras.models.clone_model(head)
-        _fit(other, looks, tiles.truth, inside, options, recipe)
+        fit(other, looks, tiles.truth, inside, options, recipe)
         raw[outside], _ = _answer(other, looks, outside)
         gate = fit_gate(_measured(other, looks, colours, inside), tiles.truth[inside])
         beyond[outside] = gate.distance(_measured(other, looks, colours, outside))
-    history = _fit(head, looks, tiles.truth, np.arange(len(groups)), options, recipe)
+    history = fit(head, looks, tiles.truth, np.arange(len(groups)), options, recipe)
     gate = fit_gate(_measured(head, looks, colours, np.arange(len(groups))), tiles.truth)
     return Taught(model, history, fit_calibration(raw, beyond, tiles.truth, gate))
 
@@ -109,7 +109,7 @@ def deal(groups: Sequence[str], truth: NDArray[np.int64]) -> NDArray[np.int64]:
     return part
 
 
-def _cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
+def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     """Trunk (image -> what the head sees) and head (that -> opinions, probs and embedding), sharing their weights."""
     seam = [model.get_layer("figures_flat").output, model.get_layer("attended_weight").output,
             model.get_layer("project").input]
@@ -117,7 +117,7 @@ def _cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     return keras.Model(model.inputs, seam), keras.Model(seam, {**opinions, **model.output})
 
 
-def _look(trunk: keras.Model, tiles: Tiles, preprocessing: Preprocessing, recipe: Recipe,
+def look(trunk: keras.Model, tiles: Tiles, preprocessing: Preprocessing, recipe: Recipe,
           progress: Progress) -> list[NDArray[np.float16]]:
     """What the trunk makes of every view of every tile: arrays [VIEWS, n, ...], the seam's in turn."""
     book = _book(_digest(*trunk.get_weights(), recipe.strength), preprocessing)
@@ -127,8 +127,8 @@ def _look(trunk: keras.Model, tiles: Tiles, preprocessing: Preprocessing, recipe
         for start in range(0, len(new), _LOOKING_BATCH):
             rows = new[start:start + _LOOKING_BATCH]
             views = _views(trunk, tiles.pixels[rows], [names[r] for r in rows], preprocessing, recipe)
-            for row, look in zip(rows, views, strict=True):
-                book[names[row]] = look
+            for row, seen in zip(rows, views, strict=True):
+                book[names[row]] = seen
                 step()
     return [np.stack([book[name][i] for name in names], axis=1) for i in range(len(trunk.outputs))]
 
@@ -180,7 +180,7 @@ class _Views(keras.utils.PyDataset):
         self._epoch += 1
 
 
-def _fit(head: keras.Model, looks: Sequence[NDArray[np.float16]], truth: NDArray[np.int64], rows: NDArray[np.intp],
+def fit(head: keras.Model, looks: Sequence[NDArray[np.float16]], truth: NDArray[np.int64], rows: NDArray[np.intp],
          options: Options, recipe: Recipe) -> History:
     """Teach both opinions, each by its own loss, so that neither leaves the work to the other."""
     batches = _Views(looks, truth, rows, options.seed)
