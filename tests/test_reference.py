@@ -1,0 +1,60 @@
+"""The model that comes with the package: small, labelled, without anyone's images, and the default of the commands."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from alledge import reference
+from alledge.bundle import Bundle
+from alledge.runfolder import CALIBRATION_TILES, HELD_OUT_TILES, MODEL, MODEL_CARD, read_record
+
+
+def test_it_is_small_and_holds_no_tiles():
+    assert reference.BUNDLE.stat().st_size <= 4.5e6
+    assert (reference.RUN / MODEL).stat().st_size <= 6e6
+    assert not any((reference.RUN / name).exists() for name in (CALIBRATION_TILES, HELD_OUT_TILES))
+    assert {p.name for p in reference.RUN.iterdir()} == {MODEL, MODEL_CARD, "training.json"}
+
+
+def test_run_and_bundle_are_the_same_model_and_say_what_it_is_not_for():
+    bundle, record = Bundle.open(reference.BUNDLE), read_record(reference.RUN)
+    assert bundle.manifest.provenance["run_id"] == record.run_id
+    assert bundle.manifest.calibration == record.calibration
+    assert not bundle.caveat
+    card = (reference.RUN / MODEL_CARD).read_text("utf-8")
+    assert bundle.read(MODEL_CARD).decode() == card
+    assert "RESEARCH USE ONLY" in card
+    assert "What it is not for" in card
+
+
+def test_its_figures_are_of_folds_that_it_did_not_see_and_its_record_says_so():
+    record = read_record(reference.RUN)
+    assert record.out_of_fold
+    assert "cross-validated" in record.provenance["figures"]
+    assert record.metrics["n"] == record.provenance["images"]["train"]
+
+
+def test_run_needs_no_bundle(alledge, tmp_path):
+    quiet = {"XDG_CONFIG_HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
+    done = alledge("run", "--camera", "synthetic://?seed=1", "--frames", 2, "--json", env=quiet)
+    assert done.returncode in (0, 3), done.stderr
+    fields = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [field["bundle_id"] for field in fields] == [Bundle.open(reference.BUNDLE).id] * 2
+    assert all(field["verdict"] == "inconclusive" for field in fields)  # drawn smears are not what it learned from
+
+
+def test_convert_needs_no_run_and_writes_where_one_is(tmp_path):
+    pytest.importorskip("tensorflow", reason="needs the extra `convert`")
+    before = sorted(reference.RUN.iterdir())
+    done = subprocess.run([sys.executable, "-m", "alledge", "convert", "--target", "coral", "--json"], cwd=tmp_path,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    bundle = Bundle.open(tmp_path / "coral.alledge")
+    assert bundle.manifest.target == "coral"
+    assert document["compiled"] is False
+    assert not [row for row in document["ops"] if row["mapped"] is False]
+    assert document["agreement"]["top1"] >= 0.98
+    assert sorted(reference.RUN.iterdir()) == before
