@@ -103,9 +103,6 @@ def disjointness(record: TrainingRecord) -> str:
         return ("Segmented twins and varied copies of the test images were trained on, which this run is there to "
                 "show: its figures say nothing about new images.")
     made_of = record.provenance.get("composition")
-    if str(record.provenance.get("protocol", "")).startswith("leaky"):
-        return ("Copies and segmented twins of the test images were learned from, as in the paper: these figures show "
-                "how much that leak is worth, and nothing else.")
     if made_of is None:
         return "How far training, validation and test images are disjoint was not recorded for this run."
     if made_of["cut_groups"]:

@@ -17,7 +17,7 @@ from alledge.output import Progress
 from alledge.runfolder import is_run, read_record
 
 from . import paper
-from .backbones import feature_map, find
+from .backbones import feature_maps, find
 from .comparison import Cell, compare, page
 from .crossval import check_same
 from .fit import train
@@ -151,7 +151,7 @@ def _train(dataset: Dataset, run: Path, options: Options, progress: Progress, pr
         progress.say(f"{run.name}: complete already, kept")
         return
     if options.weights == "imagenet":
-        feature_map(options.backbone, keras.Input((224, 224, 3)), "imagenet")  # before minutes go into reading images
+        feature_maps(options.backbone, keras.Input((224, 224, 3)), "imagenet")  # before minutes go into reading images
     progress.say(f"{run.name}: training")
     train(dataset, run, options, progress, protocol)
 

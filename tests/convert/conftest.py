@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alledge.calibration import Calibration
+from alledge.calibration import Calibration, DomainGate
 from alledge.convert.conversion import Conversion, convert_run
 from alledge.convert.options import Options
 from alledge.convert.targets import TARGETS
 from alledge.labels import LABELS
+from alledge.palette import FIGURES
 from alledge.preprocess import Preprocessing, scale
 from alledge.quiet import quiet
 from alledge.runfolder import (
@@ -28,6 +29,9 @@ from alledge.runfolder import (
 SIZE = 64
 # Close enough that the network is not sure of everything: saturated probabilities would hide any damage.
 COLOURS = np.array([[118, 84, 128], [98, 106, 128], [118, 106, 96], [104, 94, 112]])
+
+MEASURED = 16 + FIGURES  # embedding of the small network, and colours
+GATE = DomainGate(means=[[0.0] * MEASURED], whiten=np.eye(MEASURED).tolist(), threshold=1.0)
 
 
 def blobs(n: int, seed: int) -> Tiles:
@@ -76,8 +80,8 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_tiles(run, CALIBRATION_TILES, training)
     write_tiles(run, HELD_OUT_TILES, held_out)
     write_record(run, TrainingRecord(run_id="0123456789ab", labels=list(LABELS), preprocessing=preprocessing,
-                                     calibration=Calibration(), options={}, provenance={"split_sha256": "none"},
-                                     metrics={}, history={}))
+                                     calibration=Calibration(gate=GATE), options={},
+                                     provenance={"split_sha256": "none"}, metrics={}, history={}))
     return run
 
 

@@ -29,11 +29,6 @@ def test_stdout_is_one_json_document_and_the_report_stands_beside_the_bundle(tra
     assert "CONV_2D" in page
 
 
-def test_without_a_run_the_sentence_says_what_to_name():
-    with pytest.raises(UsageError, match="name the run folder"):
-        convert(target="cpu")
-
-
 def _no_record(run):
     (run / RECORD).unlink()
 

@@ -34,7 +34,7 @@ def test_a_target_gives_a_bundle_that_passes_its_gates(conversion, target):
     assert all(gate["passed"] for gate in done.gates.values())
     assert (manifest.input.name, manifest.probs.shape, manifest.embedding.shape) == ("image", (1, 4), (1, 16))
     assert manifest.input.shape == (1, 64, 64, 3)
-    assert manifest.calibration.gate is not None
+    assert manifest.calibration.gate.threshold != 1.0  # the run's, fitted again on what the converted network says
     assert manifest.metrics["allow_drop"] is False
 
 

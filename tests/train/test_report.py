@@ -92,7 +92,7 @@ def test_colour_that_knows_as_much_is_called_so(tmp_path):
 
 @pytest.mark.parametrize(("options", "says"), [
     ({}, "no group of the split"), ({"groups": False}, "names no groups"), ({"cut": 3}, "3 groups of images stand in"),
-    ({"protocol": "leaky, 1800 tiles per class"}, "were learned from, as in the paper"),
+    ({"protocol": "leaky, 1800 tiles per class"}, "say nothing about new images"),
 ])
 def test_page_and_card_say_how_disjoint_the_subsets_are(tmp_path, options, says):
     page, card, _ = make_run(tmp_path, **options)
