@@ -1,7 +1,7 @@
 """What turns raw probabilities into a verdict that is safe to show: temperature, abstention and domain gate.
 
-Fitted by training on held-out rows and again by conversion on the converted model's own outputs; applied by the
-device. Everything is plain NumPy over arrays that fit in a bundle.
+Fitted by training on held-out rows and again by conversion on the converted model's own outputs (a run calibrated out
+of fold keeps its own); applied by the device. Everything is plain NumPy over arrays that fit in a bundle.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from alledge.palette import colour_figures
 Array = NDArray[np.floating[Any]]
 TEMPERATURES = np.geomspace(0.25, 8.0, 121)  # wide enough for any network that learned something
 ANSWERED_ACCURACY = 0.99  # what the abstention threshold aims at on validation rows
-LEAST_CONFIDENCE = 0.75  # ... and never lower than three to one: the next slide may be harder than validation rows
+LEAST_CONFIDENCE = 0.75  # ... and no lower than three to one, unless that refuses more than the share below
 MAX_ABSTAINED = 0.20  # ... without refusing more than this share of them
 GATE_QUANTILE = 0.98  # share of validation rows the domain gate lets through
 SHRINKAGE = 0.1  # weight of the covariance's own diagonal: embeddings have idle directions

@@ -116,9 +116,9 @@ def keep_inside(rgb: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
 
 def scale(tile: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
     """uint8 [..., H, W, channels] to the float32 tensor the model was trained on, same shape."""
-    factor, offset = preprocessing.scale, preprocessing.offset
-    if preprocessing.nuclei:
-        factor, offset = (*factor, _WEIGHT_SCALE), (*offset, _WEIGHT_OFFSET)
+    told = preprocessing.nuclei
+    factor = (*preprocessing.scale, *((_WEIGHT_SCALE,) if told else ()))
+    offset = (*preprocessing.offset, *((_WEIGHT_OFFSET,) if told else ()))
     rows = tile.reshape(-1, *tile.shape[-2:])
     return np.asarray(cv2.LUT(rows, _levels(factor, offset)), np.float32).reshape(tile.shape)
 

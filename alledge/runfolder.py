@@ -56,7 +56,7 @@ class TrainingRecord(BaseModel):
 
 
 class Tiles(BaseModel):
-    """Labelled, already cropped and masked tiles: pixels uint8 [n, size, size, 3] RGB, truth int [n]."""
+    """Labelled, already cropped and masked tiles: pixels uint8 [n, size, size, 3 or 4], RGB first, truth int [n]."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 

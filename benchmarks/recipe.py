@@ -27,7 +27,7 @@ from alledge.train.backbones import preprocessing_for
 from alledge.train.batches import read_tiles
 from alledge.train.heads import ATTENTION_VOICE, OPINIONS
 from alledge.train.model import build_model
-from alledge.train.options import HEAD_EPOCHS, Options
+from alledge.train.options import HEAD_BATCH, HEAD_EPOCHS, Options
 from alledge.train.recipe import Recipe, recipe_for
 
 Answers = dict[str, NDArray[np.float64]]
@@ -38,7 +38,8 @@ def variants(weights: Path) -> Iterator[tuple[str, Options, float]]:
     for segment, strength in (("none", 1.0), ("none", 0.0), ("stain", 1.0), ("paper", 1.0)):
         told = {"none": "whole field seen"}.get(segment, f"black outside nuclei (`{segment}`)")
         yield (f"{told}, {'augmented' if strength else 'not augmented'}",
-               Options("mobilenetv2", "nuclei", weights=str(weights), segment=segment, epochs=HEAD_EPOCHS), strength)
+               Options("mobilenetv2", "nuclei", weights=str(weights), segment=segment, epochs=HEAD_EPOCHS,
+                       batch=HEAD_BATCH), strength)
 
 
 def answers(dataset: Dataset, options: Options, strength: float, seeds: int) -> Iterator[Answers]:

@@ -2,7 +2,7 @@
 
     python benchmarks/strangers.py OUT --each 20
 
-The same number and seed draw the same pictures.
+Always the same pictures.
 """
 
 import argparse

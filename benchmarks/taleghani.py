@@ -2,7 +2,7 @@
 
     alledge train --data DIR --split CSV --folds group  --weights W --out RUNS/group    (likewise family and random)
     python benchmarks/strangers.py DRAWN
-    python benchmarks/taleghani.py --data DIR --split CSV --foreign FOLDER DRAWN RUNS
+    python benchmarks/taleghani.py RUNS --data DIR --split CSV --foreign FOLDER DRAWN
 
 Other seeds are shown beside them when their runs lie in RUNS/seed1/group and so on.
 
@@ -118,9 +118,10 @@ def seeds(root: Path) -> str:
         found = [json.loads(path.read_text()) for path in sorted(root.glob(f"seed*/{kind}/crossval.json"))]
         if found:
             first = json.loads((root / kind / "crossval.json").read_text())
-            told = [f"{s['accuracy']:.2%} (benign recall {s['per_class']['benign']['recall']:.1%}, answered "
+            told = [f"seed {s['options']['seed']}: {s['accuracy']:.2%} (benign recall "
+                    f"{s['per_class']['benign']['recall']:.1%}, answered "
                     f"{1 - s['abstained'] / s['n']:.1%} at {s['accuracy_when_answered']:.2%})" for s in (first, *found)]
-            lines.append(f"- {FOLDS_TOLD[kind]}, seeds {first['options']['seed']} to {len(found)}: {'; '.join(told)}.")
+            lines.append(f"- {FOLDS_TOLD[kind]}: {'; '.join(told)}.")
     return "\n".join(lines) or "One seed: seed-to-seed spread is not measured here."
 
 

@@ -89,14 +89,20 @@ def confessions(trained: Trained) -> list[str]:
     if not trained.calibration.real:
         colours = "in the colours of its training set" if trained.record.palette else "in colours of their own"
         found.append(f"activation ranges come from drawn smears {colours}, because the run holds no training tiles")
-    if trained.record.out_of_fold and trained.held_out.origin == "run":
+    if trained.record.out_of_fold and trained.held_out.real:
         found.append("the network has learned from the rows it was judged on here: agreement with the float network is "
                      "measured, accuracy on new images is not (the run's own figures tell it)")
     if not trained.held_out.real:
         found.append("judged on drawn smears: agreement with the float network is measured where one of them would "
                      "give a verdict, accuracy is not; temperature, abstention and domain gate are the float "
-                     "network's. With the images, --data and --split measure all of it")
+                     f"network's. {_more(trained)}")
     return found
+
+
+def _more(trained: Trained) -> str:
+    if trained.record.out_of_fold:
+        return "This network has learned from all its images, so only other ones could measure its accuracy"
+    return "With the images, --data and --split measure all of it"
 
 
 def sources(trained: Trained) -> dict[str, str]:

@@ -106,6 +106,10 @@ def _from_images(record: TrainingRecord, data: Path, split: Path | None) -> tupl
     if record.provenance.get("split_sha256") != dataset.split_sha256:
         raise DataError(f"{data}: its split is not the one the run was trained with, so its held-out images may have "
                         "been trained on; name the same images and --split, or leave --data out")
+    for name in ("train", "val"):
+        if not dataset.subset(name):
+            raise DataError(f"{data}: its split has no {name} rows to range or judge on; leave --data out, and drawn "
+                            "smears take their place")
     return (_read(record.preprocessing, _few(dataset.subset("train"))),
             _read(record.preprocessing, dataset.subset("val")))
 

@@ -36,7 +36,7 @@ class Pipeline:
         gate, wanted = bundle.manifest.calibration.gate, bundle.manifest.embedding.shape[-1] + FIGURES
         if gate is not None and {len(gate.whiten), *map(len, gate.whiten), *map(len, gate.means)} != {wanted}:
             raise BundleRefused(f"{bundle.path}: expected a domain gate of {wanted} numbers (embedding and colours), "
-                                f"received one of {len(gate.whiten)}")
+                                f"received one of {len(gate.whiten)}; convert the run again with this version")
         self.bundle = bundle
         self.engine = engine
 

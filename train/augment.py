@@ -61,10 +61,11 @@ def _inside(weight: Tile) -> Tile:
 
 def _paint_over_corner(tile: Tile, random: Random) -> Tile:
     """Cover the lower right corner, where cameras burn in a scale bar whose style differs by class."""
-    tile = tile.copy()  # its nucleus weight becomes 0, as the median of a field's is
+    tile = tile.copy()
     side = tile.shape[0]
     height, width = int(side * random.uniform(0.08, 0.2)), int(side * random.uniform(0.25, 0.5))
-    tile[-height:, -width:] = np.median(tile[::8, ::8].reshape(-1, tile.shape[2]), axis=0)
+    tile[-height:, -width:] = np.append(np.median(tile[::8, ::8, :3].reshape(-1, 3), axis=0),
+                                       np.zeros(tile.shape[2] - 3))  # no nucleus is left there
     return tile
 
 

@@ -34,7 +34,8 @@ def train(
                                          "stain.")] = "none",
     epochs: Annotated[int | None, typer.Option(min=1, max=1000, show_default=False,
                                                help="Default 20 when only a head is trained, else 6.")] = None,
-    batch: Annotated[int, typer.Option(min=1, max=1024)] = 32,
+    batch: Annotated[int | None, typer.Option(min=1, max=1024, show_default=False,
+                                              help="Default 64 when only a head is trained, else 32.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     precision: Annotated[str, typer.Option(help="float32, mixed_bfloat16 or mixed_float16; the saved run is "
                                            "float32.")] = "float32",
@@ -56,12 +57,12 @@ def train(
     with quiet() as person:
         from .crossval import cross_validate
         from .fit import train as fit
-        from .options import Options, default_epochs, default_head
+        from .options import Options, default_batch, default_epochs, default_head
 
         progress = Progress(person)
         head = head or default_head(backbone)
         options = Options(backbone, head, loss, weights, segment, epochs or default_epochs(backbone, head, weights),
-                          batch, seed, precision, distribute)
+                          batch or default_batch(backbone, head, weights), seed, precision, distribute)
         if folds:
             summary = cross_validate(dataset, folds, out, options, progress)
         else:

@@ -34,7 +34,6 @@ from .recipe import Recipe
 
 VIEWS = 8  # variations of a tile that a head learns from; the first is the tile itself
 PARTS = 4  # of the groups, to judge each with a head that has not seen it
-BATCH = 64
 _LOOKING_BATCH = 32
 
 Look = tuple[NDArray[np.float16], ...]
@@ -67,9 +66,9 @@ def teach(tiles: Tiles, groups: Sequence[str], preprocessing: Preprocessing, opt
     keras.utils.set_random_seed(options.seed)
     model = build_model(options.backbone, options.weights, options.head, preprocessing.size)
     trunk, head = cut(model)
+    parts = deal(groups, tiles.truth)
     looks = look(trunk, tiles, preprocessing, recipe, progress)
     colours = np.stack([colour_figures(tile) for tile in tiles.pixels])
-    parts = deal(groups, tiles.truth)
     raw = np.empty((len(groups), len(LABELS)))
     beyond = np.empty(len(groups))
     for part in np.unique(parts):
@@ -100,12 +99,13 @@ def deal(groups: Sequence[str], truth: NDArray[np.int64]) -> NDArray[np.int64]:
                         "held out to calibrate on; add images, or choose --head compact")
     parts = min(PARTS, fewest)
     part = np.empty(len(names), np.int64)
-    for label in np.unique(truth):
-        held = np.zeros(parts, int)
-        found, sizes = np.unique(names[truth == label], return_counts=True)
-        for i in np.lexsort((found, -sizes)):
-            part[(names == found[i]) & (truth == label)] = held.argmin()
-            held[held.argmin()] += sizes[i]
+    held = np.zeros((parts, len(LABELS)), int)
+    found, sizes = np.unique(names, return_counts=True)
+    for i in np.lexsort((found, -sizes)):
+        counts = np.bincount(truth[names == found[i]], minlength=len(LABELS))
+        emptiest = held[:, counts > 0].sum(1).argmin()
+        part[names == found[i]] = emptiest
+        held[emptiest] += counts
     return part
 
 
@@ -161,17 +161,18 @@ class _Views(keras.utils.PyDataset):
     """Batches of one random view of each row, shuffled; the same seed gives the same ones."""
 
     def __init__(self, looks: Sequence[NDArray[np.float16]], truth: NDArray[np.int64], rows: NDArray[np.intp],
-                 seed: int) -> None:
+                 batch: int, seed: int) -> None:
         super().__init__()
-        self._looks, self._truth, self._rows, self._seed, self._epoch = looks, truth, rows, seed, 0
+        self._looks, self._truth, self._rows, self._batch, self._seed, self._epoch = looks, truth, rows, batch, seed, 0
 
     def __len__(self) -> int:
-        return -(-len(self._rows) // BATCH)
+        return -(-len(self._rows) // self._batch)
 
     def __getitem__(self, index: int) -> tuple[tuple[NDArray[np.float32], ...], dict[str, NDArray[np.float32]]]:
         random = np.random.default_rng((self._seed, self._epoch))
-        rows = random.permutation(self._rows)[index * BATCH:(index + 1) * BATCH]
-        views = random.integers(VIEWS, size=len(self._rows))[index * BATCH:(index + 1) * BATCH]
+        these = slice(index * self._batch, (index + 1) * self._batch)
+        rows = random.permutation(self._rows)[these]
+        views = random.integers(VIEWS, size=len(self._rows))[these]
         truth = np.eye(len(LABELS), dtype=np.float32)[self._truth[rows]]
         return tuple(look[views, rows].astype(np.float32) for look in self._looks), dict.fromkeys(OPINIONS, truth)
 
@@ -183,7 +184,7 @@ class _Views(keras.utils.PyDataset):
 def fit(head: keras.Model, looks: Sequence[NDArray[np.float16]], truth: NDArray[np.int64], rows: NDArray[np.intp],
          options: Options, recipe: Recipe) -> History:
     """Teach both opinions, each by its own loss, so that neither leaves the work to the other."""
-    batches = _Views(looks, truth, rows, options.seed)
+    batches = _Views(looks, truth, rows, options.batch, options.seed)
     taught = keras.Model(head.inputs, {name: head.output[name] for name in OPINIONS})
     taught.compile(keras.optimizers.Adam(schedule(recipe, len(batches) * options.epochs), clipnorm=recipe.clip_norm),
                    loss={name: focal_loss(recipe, truth[rows]) for name in OPINIONS},
@@ -196,8 +197,8 @@ def fit(head: keras.Model, looks: Sequence[NDArray[np.float16]], truth: NDArray[
 def _answer(head: keras.Model, looks: Sequence[NDArray[np.float16]],
             rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Probabilities [n, 4] and embeddings [n, d] of the tiles themselves."""
-    parts = [head.predict_on_batch([look[0, rows[i:i + BATCH]].astype(np.float32) for look in looks])
-             for i in range(0, len(rows), BATCH)]
+    parts = [head.predict_on_batch([look[0, rows[i:i + _LOOKING_BATCH]].astype(np.float32) for look in looks])
+             for i in range(0, len(rows), _LOOKING_BATCH)]
     return np.concatenate([p["probs"] for p in parts]), np.concatenate([p["embedding"] for p in parts])
 
 

@@ -69,8 +69,9 @@ def nuclei(maps: Sequence[Any], weight: Any, dropout: float) -> Outputs:
 
     The first opinion: mean and spread (mean excess over the mean) of every channel over the nuclei, standardised, one
     hidden layer. The second: multi-head self-attention over the places of the field, averaged over the nuclei in the
-    same way. Neither sees density or background; attention alone learns the training slides by heart
-    (docs/decisions/005-nuclei.md), so it has the smaller voice.
+    same way. Both are pooled over nuclei only, so neither averages over background; attention still compares all
+    places, can see density, and alone learns the training slides by heart (docs/decisions/011-nuclei.md), so it has the smaller
+    voice.
 
     Args:
         maps: feature maps [n, h, w, c], widest first; h and w divide the image's.
@@ -95,7 +96,9 @@ def nuclei(maps: Sequence[Any], weight: Any, dropout: float) -> Outputs:
 
 
 def _attended(maps: Sequence[Any], share: Any, dropout: float) -> Any:
-    """The opinion [n, 4] of self-attention: the maps side by side on the smallest one's grid, at most 7 places wide."""
+    """The opinion [n, 4] of self-attention: the maps side by side on the smallest one's grid, pooled to about 7 places
+    across where that is 14 wide or more.
+    """
     side = maps[-1].shape[1]
     x = [m if m.shape[1] == side else layers.AveragePooling2D(m.shape[1] // side)(m) for m in maps]
     x = layers.Concatenate(name="maps")(x) if len(x) > 1 else x[0]

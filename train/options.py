@@ -12,6 +12,7 @@ from .numerics import PRECISIONS
 from .placement import PLACES
 
 HEAD_EPOCHS, EPOCHS = 20, 6
+HEAD_BATCH, BATCH = 64, 32
 
 
 def default_head(backbone: str) -> str:
@@ -25,8 +26,13 @@ def trains_head_alone(backbone: str, head: str, weights: str) -> bool:
 
 
 def default_epochs(backbone: str, head: str, weights: str) -> int:
-    """As many as it takes: a head alone learns from few numbers, and an epoch of it takes a second."""
+    """As many as it takes: a head alone learns from few numbers, and quickly."""
     return HEAD_EPOCHS if trains_head_alone(backbone, head, weights) else EPOCHS
+
+
+def default_batch(backbone: str, head: str, weights: str) -> int:
+    """Tiles per step, or views of tiles when a head is taught alone."""
+    return HEAD_BATCH if trains_head_alone(backbone, head, weights) else BATCH
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,10 @@ class Options:
                                    ("distribute", self.distribute, PLACES)):
             if value not in known:
                 raise UsageError(f"--{name} {value!r} is unknown: expected {', '.join(known)}")
+        if trains_head_alone(self.backbone, self.head, self.weights) and (self.precision, self.distribute) != (
+                "float32", "one"):
+            raise UsageError("--precision and --distribute have no use where a head is taught alone, on one device: "
+                             "leave them out, or choose --head compact")
         for name, number in (("epochs", self.epochs), ("batch", self.batch)):
             if number < 1:
                 raise UsageError(f"--{name} {number}: expected at least 1")
