@@ -70,8 +70,8 @@ def nuclei(maps: Sequence[Any], weight: Any, dropout: float) -> Outputs:
     The first opinion: mean and spread (mean excess over the mean) of every channel over the nuclei, standardised, one
     hidden layer. The second: multi-head self-attention over the places of the field, averaged over the nuclei in the
     same way. Both are pooled over nuclei only, so neither averages over background; attention still compares all
-    places, can see density, and alone learns the training slides by heart (docs/decisions/011-nuclei.md), so it has the smaller
-    voice.
+    places, can see density, and alone learns the training slides by heart (docs/decisions/011-nuclei.md), so it has
+    the smaller voice.
 
     Args:
         maps: feature maps [n, h, w, c], widest first; h and w divide the image's.

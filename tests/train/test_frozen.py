@@ -8,7 +8,7 @@ import pytest
 keras = pytest.importorskip("keras", reason="needs the extra `train`")
 
 from alledge.bundle import Bundle  # noqa: E402
-from alledge.errors import DataError  # noqa: E402
+from alledge.errors import DataError, UsageError  # noqa: E402
 from alledge.runfolder import read_record  # noqa: E402
 from alledge.train.frozen import PARTS, deal  # noqa: E402
 from alledge.train.options import Options, default_epochs, default_head, trains_head_alone  # noqa: E402
@@ -41,6 +41,19 @@ def test_no_group_is_cut_and_every_part_has_every_class():
     counts = np.array([[np.sum((part == p) & (truth == c)) for c in range(4)] for p in range(PARTS)])
     assert counts.min() > 0
     assert counts.max() <= 2 * counts.min()
+
+
+def test_a_group_of_two_classes_stays_whole():
+    truth = np.tile([0, 1, 2, 3], 30)
+    groups = [f"slide {i // 8}" for i in range(120)]  # every slide holds every class
+    part = deal(groups, truth)
+    assert all(len({p for g, p in zip(groups, part, strict=True) if g == group}) == 1 for group in set(groups))
+    assert set(part) == set(range(PARTS))
+
+
+def test_what_a_head_alone_has_no_use_for_is_refused():
+    with pytest.raises(UsageError, match="choose --head compact"):
+        Options("mobilenetv2", "nuclei", precision="mixed_bfloat16")
 
 
 def test_a_class_of_one_group_cannot_be_held_out():
