@@ -77,7 +77,7 @@ run, where it was measured. Attention maps and Grad-CAM (item 31): `alledge expl
 ## Limits (item 38)
 
 One data set, and the question how much colour alone gives away in it, stand above. Confidence is calibrated on images
-like the validation rows and means nothing for others.
+like those of the data set and means nothing for others.
 
 ## To be written by a person
 

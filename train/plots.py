@@ -46,13 +46,15 @@ def data_uri(kind: str, content: bytes) -> str:
 
 
 def curves(history: Mapping[str, Sequence[float]], metric: str, kept: int) -> Draw:
-    """Training and validation values of a metric per epoch (paper, figures 10-12), the kept epoch marked."""
+    """Training and validation values of a metric per epoch (paper, figures 10-12), the kept epoch marked where one was."""
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for name, told, colour in ((metric, "training", GREY), (f"val_{metric}", "validation", BLUE)):
             values = history.get(name, [])
-            axes.plot(range(1, len(values) + 1), values, color=colour, marker="o", ms=3, label=told)
-        axes.axvline(kept, color=AMBER, lw=1, ls=":", label="lowest validation loss")
+            if values:  # a head taught alone has no validation rows: it is judged out of fold
+                axes.plot(range(1, len(values) + 1), values, color=colour, marker="o", ms=3, label=told)
+        if history.get("val_loss"):
+            axes.axvline(kept, color=AMBER, lw=1, ls=":", label="lowest validation loss")
         axes.set(xlabel="epoch", title=metric.capitalize(), ylim=(0, 1.02) if metric == "accuracy" else (0, None),
                  xlim=(0.5, len(history.get(metric, [])) + 0.5))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -230,4 +230,4 @@ _GUARD = ("This sweep asks the run itself; on a device the quality check also re
 _DOUBT_NOTE = ("<p class=note>Left: on the dotted line, confidence means what it says; above it the network was "
                "too modest, below it too sure. Larger dots are more images. Right: if only the surest images were "
                "answered, how many of those answers would be wrong; the dot also counts what the domain gate refused. "
-               "Temperature and threshold were chosen on validation rows, never on these.</p>")
+               "Temperature and threshold were chosen on other rows, never on these.</p>")
