@@ -46,7 +46,7 @@ def data_uri(kind: str, content: bytes) -> str:
 
 
 def curves(history: Mapping[str, Sequence[float]], metric: str, kept: int) -> Draw:
-    """Training and validation values of a metric per epoch (paper, figures 10-12), the kept epoch marked where one was."""
+    """Training and validation values of a metric per epoch (paper, figures 10-12), and the epoch that was kept."""
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for name, told, colour in ((metric, "training", GREY), (f"val_{metric}", "validation", BLUE)):
