@@ -30,7 +30,7 @@ class TrainingRecord(BaseModel):
     Attributes:
         run_id: 12 hex digits naming the weights and their settings.
         preprocessing: what `prepare()` must do before the model.
-        calibration: temperature, abstention and domain gate fitted on validation rows.
+        calibration: temperature, abstention and domain gate fitted on validation rows, or out of fold.
         options: the command line that made it.
         provenance: split hash, counts, versions, seed, machine.
         metrics: scores on the test rows, as `alledge evaluate` prints them.

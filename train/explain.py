@@ -19,8 +19,9 @@ from alledge.errors import DataError
 from alledge.preprocess import Preprocessing, scale
 from alledge.segmentation import Mask
 
+from .heads import NUCLEUS_WEIGHT
+
 ATTENTION, GRAD_CAM = "attention", "grad_cam"
-NUCLEUS_WEIGHT = "nucleus_weight"  # layer of the heads that are told where the nuclei are
 
 Array = NDArray[np.floating[Any]]
 

@@ -53,6 +53,8 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress,
           protocol: Protocol = SPLIT) -> TrainingRecord:
     """Train on `train` rows, select and calibrate on `val` rows, score on `test` rows.
 
+    Where a head is taught alone it learns from `train` and `val` rows and is calibrated out of fold, see `frozen`.
+
     Raises:
         DataError: when a subset is empty or lacks a class that another one has.
         UsageError: for options that are out of range.

@@ -1,7 +1,7 @@
 """Teaching the head of a network whose trunk stays as it is: the trunk looks at a tile once, not in every epoch.
 
-What the trunk makes of `VIEWS` variations of each tile is kept in memory, so a head is taught in seconds, and several
-can be. That pays for an honest calibration: heads taught without a part of the groups judge that part; temperature,
+What the trunk makes of `VIEWS` variations of each tile is kept in memory, so that many heads can be taught on
+it. That pays for an honest calibration: heads taught without a part of the groups judge that part; temperature,
 abstention and domain gate are fitted on these judgements of all training and validation rows; and the head that ships
 has learned from every one of the rows. Taking 15 % of the rows away for validation would cost more than it tells: they
 hold slides of a kind that no other row shows.
@@ -34,7 +34,7 @@ from .recipe import Recipe
 
 VIEWS = 8  # variations of a tile that a head learns from; the first is the tile itself
 PARTS = 4  # of the groups, to judge each with a head that has not seen it
-_LOOKING_BATCH = 32
+_AT_ONCE = 32  # tiles per prediction
 
 Look = tuple[NDArray[np.float16], ...]
 
@@ -118,14 +118,14 @@ def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
 
 
 def look(trunk: keras.Model, tiles: Tiles, preprocessing: Preprocessing, recipe: Recipe,
-          progress: Progress) -> list[NDArray[np.float16]]:
+         progress: Progress) -> list[NDArray[np.float16]]:
     """What the trunk makes of every view of every tile: arrays [VIEWS, n, ...], the seam's in turn."""
     book = _book(_digest(*trunk.get_weights(), recipe.strength), preprocessing)
     names = [_digest(tile) for tile in tiles.pixels]
     new = [row for row, name in enumerate(names) if name not in book]
     with progress.bar("looking", len(new)) as step:
-        for start in range(0, len(new), _LOOKING_BATCH):
-            rows = new[start:start + _LOOKING_BATCH]
+        for start in range(0, len(new), _AT_ONCE):
+            rows = new[start:start + _AT_ONCE]
             views = _views(trunk, tiles.pixels[rows], [names[r] for r in rows], preprocessing, recipe)
             for row, seen in zip(rows, views, strict=True):
                 book[names[row]] = seen
@@ -182,8 +182,12 @@ class _Views(keras.utils.PyDataset):
 
 
 def fit(head: keras.Model, looks: Sequence[NDArray[np.float16]], truth: NDArray[np.int64], rows: NDArray[np.intp],
-         options: Options, recipe: Recipe) -> History:
-    """Teach both opinions, each by its own loss, so that neither leaves the work to the other."""
+        options: Options, recipe: Recipe) -> History:
+    """Teach both opinions, each by its own loss, so that neither leaves the work to the other.
+
+    Returns:
+        The sum of both losses and the first opinion's accuracy on training views, one value per epoch.
+    """
     batches = _Views(looks, truth, rows, options.batch, options.seed)
     taught = keras.Model(head.inputs, {name: head.output[name] for name in OPINIONS})
     taught.compile(keras.optimizers.Adam(schedule(recipe, len(batches) * options.epochs), clipnorm=recipe.clip_norm),
@@ -197,8 +201,8 @@ def fit(head: keras.Model, looks: Sequence[NDArray[np.float16]], truth: NDArray[
 def _answer(head: keras.Model, looks: Sequence[NDArray[np.float16]],
             rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Probabilities [n, 4] and embeddings [n, d] of the tiles themselves."""
-    parts = [head.predict_on_batch([look[0, rows[i:i + _LOOKING_BATCH]].astype(np.float32) for look in looks])
-             for i in range(0, len(rows), _LOOKING_BATCH)]
+    parts = [head.predict_on_batch([look[0, rows[i:i + _AT_ONCE]].astype(np.float32) for look in looks])
+             for i in range(0, len(rows), _AT_ONCE)]
     return np.concatenate([p["probs"] for p in parts]), np.concatenate([p["embedding"] for p in parts])
 
 

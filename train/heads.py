@@ -26,6 +26,7 @@ EMBEDDING = 64
 ATTENTION_SIDE = 7  # places across, as at the end of a 224 px backbone: 49 tokens are what an Edge TPU can hold
 ATTENTION_VOICE = 0.3
 NUCLEI = "nuclei"
+NUCLEUS_WEIGHT = "nucleus_weight"  # layer through which a network is told where the nuclei are
 OPINIONS = ("nuclei_opinion", "attention_opinion")
 WEIGHT_DECAY = 1e-4  # L2, as the paper has on its hidden layers
 
@@ -81,7 +82,7 @@ def nuclei(maps: Sequence[Any], weight: Any, dropout: float) -> Outputs:
     Raises:
         UsageError: when a map is not a whole fraction of the image.
     """
-    share = layers.Rescaling(0.5, 0.5, name="nucleus_weight")(weight)
+    share = layers.Rescaling(0.5, 0.5, name=NUCLEUS_WEIGHT)(weight)
     figures = [figure for i, m in enumerate(maps) for figure in _over_nuclei(m, share, f"map{i}")]
     x = layers.Concatenate(name="figures")(figures)
     embedding = layers.BatchNormalization(momentum=0.95, name="embedding")(layers.Flatten(name="figures_flat")(x))
