@@ -22,6 +22,8 @@ class Verdict:
         quality: measured quality figures of the frame (units in `alledge.device.quality`).
         coverage: share of the field inside the segmentation mask, 0-1.
         timings_ms: stage -> milliseconds (capture, segment, infer, display, log, total).
+        faults: names of the machine's faults while it was made (`alledge.device.faults`), e.g. that a CPU stood in for
+            the accelerator; mostly empty.
         caveat: what has to be said beside every verdict of this bundle, e.g. `GATE_NOT_MET`; mostly empty.
     """
 
@@ -38,6 +40,7 @@ class Verdict:
     bundle_id: str = ""
     source: str = ""
     caveat: str = ""
+    faults: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -51,4 +54,4 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """Plain types only, ready for `json.dumps`."""
-        return {**asdict(self), "reasons": list(self.reasons)}
+        return {**asdict(self), "reasons": list(self.reasons), "faults": list(self.faults)}

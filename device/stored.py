@@ -13,7 +13,7 @@ from alledge.verdict import RESEARCH_USE_ONLY, Verdict
 from .sink.sqlite import read_results
 
 COLUMNS = ("sequence", "taken_at", "source", "verdict", "confidence", *(f"p_{label}" for label in LABELS), "coverage",
-           "reasons", "engine", "bundle_id", "caveat", "notice")
+           "reasons", "engine", "bundle_id", "caveat", "faults", "notice")
 _FORMATS = (".csv", ".json")
 
 
@@ -63,5 +63,6 @@ def _table(rows: list[Verdict]) -> bytes:
     for row in rows:
         shares = [row.probabilities.get(label, "") for label in LABELS]
         writer.writerow([row.sequence, row.taken_at, row.source, row.verdict, row.confidence, *shares, row.coverage,
-                         "; ".join(row.reasons), row.engine, row.bundle_id, row.caveat, RESEARCH_USE_ONLY])
+                         "; ".join(row.reasons), row.engine, row.bundle_id, row.caveat,
+                         "; ".join(row.faults), RESEARCH_USE_ONLY])
     return text.getvalue().encode()

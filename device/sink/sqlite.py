@@ -15,7 +15,7 @@ from typing import Any
 from alledge.errors import SinkError
 from alledge.verdict import Verdict
 
-VERSION = 2  # PRAGMA user_version of the table below; 1 had no caveat
+VERSION = 3  # PRAGMA user_version of the table below
 BUSY_MS = 5000  # how long to wait for another process that is writing
 
 _SCHEMA = """
@@ -32,11 +32,15 @@ CREATE TABLE results (
   engine TEXT NOT NULL,
   bundle_id TEXT NOT NULL,
   source TEXT NOT NULL,
-  caveat TEXT NOT NULL DEFAULT ''
+  caveat TEXT NOT NULL DEFAULT '',
+  faults TEXT NOT NULL DEFAULT '[]'
 )
 """
-_FROM_1_TO_2 = "ALTER TABLE results ADD COLUMN caveat TEXT NOT NULL DEFAULT ''"
-_JSON = ("probabilities", "reasons", "quality", "timings_ms")
+_ADDED = {  # the version that brought a column, and how an older table gets it
+    "caveat": (2, "ALTER TABLE results ADD COLUMN caveat TEXT NOT NULL DEFAULT ''"),
+    "faults": (3, "ALTER TABLE results ADD COLUMN faults TEXT NOT NULL DEFAULT '[]'"),
+}
+_JSON = ("probabilities", "reasons", "quality", "timings_ms", "faults")
 _COLUMNS = tuple(f.name for f in fields(Verdict))
 _INSERT = f"INSERT INTO results ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
@@ -70,7 +74,9 @@ class SqliteSink:
         self._database.execute("BEGIN IMMEDIATE")  # two that start together must not both make the table
         version = _version(self._database, self._path)
         if version < VERSION:
-            self._database.execute(_SCHEMA if version == 0 else _FROM_1_TO_2)
+            missing = [change for since, change in _ADDED.values() if version < since]
+            for change in [_SCHEMA] if version == 0 else missing:
+                self._database.execute(change)
             self._database.execute(f"PRAGMA user_version={VERSION}")
         self._database.execute("COMMIT")
 
@@ -108,7 +114,7 @@ def read_results(path: Path, *, sequence: int | None = None, verdict: str | None
         version = _version(database, path)
         if version == 0:
             return
-        columns = _COLUMNS if version == VERSION else tuple(c for c in _COLUMNS if c != "caveat")
+        columns = tuple(c for c in _COLUMNS if _ADDED.get(c, (1, ""))[0] <= version)
         for row in _rows(database, columns, {"sequence": sequence, "verdict": verdict}, last):
             yield _verdict(dict(zip(columns, row, strict=True)))
 
@@ -136,8 +142,9 @@ def _reading(path: Path) -> str:
 
 
 def _verdict(row: dict[str, Any]) -> Verdict:
-    parsed = {column: json.loads(row[column]) for column in _JSON}
-    return Verdict(**{**row, **parsed, "reasons": tuple(parsed["reasons"])})
+    parsed = {column: json.loads(row[column]) for column in _JSON if column in row}
+    lists = {column: tuple(parsed[column]) for column in ("reasons", "faults") if column in parsed}
+    return Verdict(**{**row, **parsed, **lists})
 
 
 def _version(database: sqlite3.Connection, path: Path) -> int:

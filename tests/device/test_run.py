@@ -32,7 +32,7 @@ from alledge.synthetic import draw_field
 from alledge.verdict import Verdict
 
 KEYS = {"sequence", "taken_at", "verdict", "confidence", "probabilities", "reasons", "quality", "coverage",
-        "timings_ms", "engine", "bundle_id", "source", "caveat"}
+        "timings_ms", "engine", "bundle_id", "source", "caveat", "faults"}
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 SMEARS = "synthetic://?seed=1&size=96"
 

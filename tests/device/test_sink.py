@@ -27,7 +27,7 @@ def test_the_database_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with closing(open_sink("sqlite", path)), closing(connect(path)) as other:
         assert made[0].execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert other.execute("PRAGMA user_version").fetchone() == (2,)
+        assert other.execute("PRAGMA user_version").fetchone() == (3,)
 
 
 def test_one_result_and_the_last_few_are_read_without_the_rest(tmp_path: Path) -> None:
@@ -161,10 +161,12 @@ def test_a_database_of_the_first_version_is_read_and_then_written_on(tmp_path: P
     with closing(open_sink("sqlite", path)) as sink:
         sink.write(VERDICT)
     with closing(sqlite3.connect(path)) as old:
-        old.execute("ALTER TABLE results DROP COLUMN caveat")
+        for column in ("caveat", "faults"):
+            old.execute(f"ALTER TABLE results DROP COLUMN {column}")
         old.execute("PRAGMA user_version=1")
         old.commit()
-    assert [v.caveat for v in read_results(path)] == [""]
+    assert [(v.caveat, v.faults) for v in read_results(path)] == [("", ())]
+    marked = replace(VERDICT, caveat="GATE NOT MET", faults=("camera-stalled",))
     with closing(open_sink("sqlite", path)) as sink:
-        sink.write(replace(VERDICT, caveat="GATE NOT MET"))
-    assert [v.caveat for v in read_results(path)] == ["", "GATE NOT MET"]
+        sink.write(marked)
+    assert [(v.caveat, v.faults) for v in read_results(path)] == [("", ()), (marked.caveat, marked.faults)]

@@ -18,6 +18,7 @@ from alledge.train.options import Options, default_epochs, default_head, trains_
 def weights(tmp_path_factory):
     """Weights of a MobileNetV2 that has learned nothing: enough to teach a head on."""
     path = tmp_path_factory.mktemp("weights") / "random.weights.h5"
+    keras.utils.set_random_seed(0)
     keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(224, 224, 3)).save_weights(path)
     return path
 
@@ -86,16 +87,18 @@ def test_it_converts_keeps_its_calibration_and_judges_fields(run, alledge, smear
     bundle = tmp_path / "nuclei.alledge"
     done = alledge("convert", run, "--target", "cpu", "--out", bundle, "--allow-drop", "--json")
     assert done.returncode == 0, done.stderr
-    assert any("has learned from the rows" in warning for warning in json.loads(done.stdout)["warnings"])
+    told = json.loads(done.stdout)
+    assert any("has learned from the rows" in warning for warning in told["warnings"])
+    agreement = told["agreement"]
     manifest = Bundle.open(bundle).manifest
     assert manifest.input.shape == (1, 224, 224, 4)
     assert manifest.calibration == read_record(run).calibration
-    scores = {}
-    for name, model in (("run", run), ("bundle", bundle)):
+    # Not accuracy: features of chance put every field between the classes, where a rounding turns the verdict.
+    assert agreement["max_abs"] < 0.2
+    for model in (run, bundle):
         done = alledge("evaluate", model, "--data", smears, "--json")
         assert done.returncode == 0, done.stderr
-        scores[name] = json.loads(done.stdout)
-    assert abs(scores["run"]["accuracy"] - scores["bundle"]["accuracy"]) <= 0.1
+        assert json.loads(done.stdout)["n"] == 16
 
 
 def test_the_same_seed_gives_the_same_head(smears, weights):
