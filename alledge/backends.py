@@ -6,9 +6,12 @@ makes one. Adding a back end is adding a file.
 """
 
 import importlib
+import inspect
 import pkgutil
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from alledge.errors import BackendMissing, UsageError
 
@@ -36,6 +39,53 @@ def load(kind: str, name: str) -> Callable[..., Any]:
         raise BackendMissing(f"{kind} {name!r} needs {error.name or error}, which is not installed: pip install "
                              f"'alledge[{name}]' (or {error.name or 'that library'} alone)") from error
     return create
+
+
+def options_of(kind: str, name: str) -> type[BaseModel]:
+    """The options of one back end, as the parameters of its `create` declare them; unknown ones are refused.
+
+    Raises:
+        UsageError: when the package has no back end of that name.
+        BackendMissing: when the library behind it is not installed.
+    """
+    make = load(kind, name)
+    types = get_type_hints(make, include_extras=True)
+    fields: dict[str, Any] = {p.name: (types[p.name], ... if p.default is p.empty else p.default)
+                              for p in inspect.signature(make).parameters.values()}
+    return create_model(name, __config__=ConfigDict(extra="forbid", strict=True, frozen=True), **fields)
+
+
+def check(kind: str, name: str, options: Mapping[str, object]) -> dict[str, Any]:
+    """All options of a back end, those that were not given at their defaults. Nothing is opened.
+
+    Raises:
+        UsageError: for unknown options and values it cannot use, all in one sentence.
+        BackendMissing: when the library behind it is not installed.
+    """
+    known = options_of(kind, name)
+    try:
+        return dict(known.model_validate(options))
+    except ValidationError as error:
+        allowed = ", ".join(known.model_fields) or "no options at all"
+        raise UsageError(f"{kind} {name!r}: {'; '.join(_fault(f, allowed) for f in error.errors())}") from error
+
+
+def create(kind: str, name: str, options: Mapping[str, object]) -> Any:
+    """Make a back end, once its options are known to be right.
+
+    Raises:
+        UsageError, BackendMissing: as `check`; and whatever its `create` raises.
+    """
+    return load(kind, name)(**check(kind, name, options))
+
+
+def _fault(fault: Any, allowed: str) -> str:
+    option = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"option {option} is unknown, expected {allowed}"
+    if fault["type"] == "missing":
+        return f"option {option} has to be given"
+    return f"option {option}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, received {fault['input']!r}"
 
 
 def stage(module: str) -> Any:

@@ -55,6 +55,19 @@ class DisplaySettings(_Section):
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
 
+class TriggerSettings(_Section):
+    """`[trigger]`. name: "gpio", "keyboard" or "interval", and without one every frame is judged; options: its own."""
+
+    name: str | None = None
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+
+class LedSettings(_Section):
+    """`[led]`. pin: BCM number of a status LED's pin, 0-27; none when left out."""
+
+    pin: int | None = Field(default=None, ge=0, le=27)
+
+
 class ResultSettings(_Section):
     """`[results]`. database: SQLite file; jsonl: a file of JSON lines beside it."""
 
@@ -69,6 +82,8 @@ class DeviceConfig(_Section):
     camera: CameraSettings = CameraSettings()
     engine: EngineSettings = EngineSettings()
     display: DisplaySettings = DisplaySettings()
+    trigger: TriggerSettings = TriggerSettings()
+    led: LedSettings = LedSettings()
     results: ResultSettings = ResultSettings()
 
     @property

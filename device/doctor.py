@@ -25,7 +25,7 @@ from .selftest import replay
 
 NEEDED_DISK = 200 * 2**20  # bytes: a large bundle, and room for years of result rows
 RELEASED = datetime(2025, 1, 1, tzinfo=timezone.utc)  # a clock before this was never set
-ENGINE_LIBRARIES = {"tflite": ("ai-edge-litert", "tflite-runtime"), "onnx": ("onnxruntime",)}
+LIBRARIES = {"tflite": ("ai-edge-litert", "tflite-runtime"), "onnx": ("onnxruntime",), "gpio": ("gpiozero",)}
 _GOOGLE_LINES = ("1.", "2.")  # versions of Google's pycoral; what PyPI has under that name is another project
 
 
@@ -52,7 +52,7 @@ def examine(config: DeviceConfig) -> list[Check]:
         Check("python", sys.version_info >= (3, 10), str(about["python"]), "install Python 3.10 or later", True),
         Check("libraries", True, f"numpy {np.__version__}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}"),
         *_engines(),
-        *(_backend(kind, name) for kind in ("camera", "display", "sink") for name in backends.names(kind)),
+        *(_backend(kind, name) for kind in ("camera", "display", "sink", "trigger") for name in backends.names(kind)),
         *_impostor(),
         _disk(config.database),
         _clock(),
@@ -92,12 +92,13 @@ def _engines() -> list[Check]:
 
 
 def _backend(kind: str, name: str) -> Check:
-    """Only engines have extras; what the others need comes with alledge."""
-    versions = [f"{library} {v}" for library in ENGINE_LIBRARIES.get(name, ()) if (v := _version(library))]
+    """A back end that has an extra of its name needs it; what the others need comes with alledge."""
+    versions = [f"{library} {v}" for library in LIBRARIES.get(name, ()) if (v := _version(library))]
     try:
         backends.load(kind, name)
     except AlledgeError as error:
-        fix = f"pip install 'alledge[{name}]'" if kind == "engine" else "pip install --force-reinstall alledge"
+        extra = name in (metadata.metadata("alledge").get_all("Provides-Extra") or ())
+        fix = f"pip install 'alledge[{name}]'" if extra else "pip install --force-reinstall alledge"
         return Check(f"{kind} {name}", False, str(error), fix)
     return Check(f"{kind} {name}", True, ", ".join(versions) or "built in")
 

@@ -1,13 +1,11 @@
 """Displays: where a verdict is shown. Each other file here is one of them."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from PIL import Image
 
 from alledge import backends
-from alledge.errors import UsageError
 
 
 class Display(Protocol):
@@ -39,10 +37,5 @@ def open_display(name: str, options: Mapping[str, object] | None = None) -> Disp
         UsageError: for an unknown display or option, or a value it cannot use.
         BackendMissing: when its library is not installed.
     """
-    create = backends.load("display", name)
-    allowed = list(inspect.signature(create).parameters)
-    unknown = sorted(set(options or {}) - set(allowed))
-    if unknown:
-        raise UsageError(f"display {name!r}: option {', '.join(unknown)} is unknown, expected {', '.join(allowed)}")
-    display: Display = create(**(options or {}))
+    display: Display = backends.create("display", name, options or {})
     return display

@@ -1,6 +1,8 @@
 """One suite over every back end of each kind: what a Protocol promises, all that implement it must keep."""
 
-from collections.abc import Callable
+import os
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from alledge.device.display import Display, open_display
 from alledge.device.engine import open_engine
 from alledge.device.screen import screen
 from alledge.device.sink import open_sink
+from alledge.device.trigger import Press, open_trigger
 from alledge.device.words import words
 from alledge.errors import BackendMissing, SinkError, UsageError
 from alledge.images import write_png
@@ -35,9 +38,9 @@ def load(kind: str, name: str) -> Any:
 
 
 def test_every_kind_has_its_back_ends() -> None:
-    assert {kind: backends.names(kind) for kind in ("camera", "engine", "display", "sink")} == {
+    assert {kind: backends.names(kind) for kind in ("camera", "engine", "display", "sink", "trigger")} == {
         "camera": ["file", "synthetic", "video"], "engine": ["onnx", "tflite"], "display": ["png", "terminal"],
-        "sink": ["jsonl", "sqlite"]}
+        "sink": ["jsonl", "sqlite"], "trigger": ["gpio", "interval", "keyboard"]}
     assert list(EXAMPLES) == ["file", "video", "synthetic"]
 
 
@@ -155,3 +158,45 @@ def test_the_database_goes_on_counting(tmp_path: Path) -> None:
 def test_sink_that_cannot_keep_says_so(sink_name: str, path: str) -> None:
     with pytest.raises(SinkError, match=path), closing(open_sink(sink_name, Path(path))) as sink:
         sink.write(VERDICT)
+
+
+@pytest.fixture
+def press(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Makes one press for a field on each trigger; stands in for the finger, and for the pins."""
+    import pty
+
+    from gpiozero import Device
+    from gpiozero.pins.mock import MockFactory
+
+    user, program = pty.openpty()
+    monkeypatch.setattr(Device, "pin_factory", MockFactory())
+    stdin = os.fdopen(program)
+    monkeypatch.setattr("sys.stdin", stdin)
+
+    def make(name: str) -> None:
+        if name == "keyboard":
+            os.write(user, b" ")
+        elif name == "gpio":
+            Device.pin_factory.pin(17).drive_low()
+            time.sleep(0.1)
+            Device.pin_factory.pin(17).drive_high()
+    yield make
+    Device.pin_factory.reset()
+    stdin.close()
+    os.close(user)
+
+
+@pytest.mark.parametrize("name", backends.names("trigger"))
+def test_trigger(name: str, press: Callable[[str], None]) -> None:
+    load("trigger", name)
+    with closing(open_trigger(name)) as trigger:
+        press(name)
+        assert trigger.wait(5) == Press.FIELD
+        start = time.monotonic()
+        assert trigger.wait(0) is None  # only a look
+        assert trigger.wait(0.05) is None
+        assert 0.04 < time.monotonic() - start < 2
+    with pytest.raises(UsageError, match=f"trigger '{name}': option colour is unknown, expected"):
+        open_trigger(name, {"colour": "red"})
+    with closing(open_trigger(name)):  # let go of, so it can be had again
+        pass
