@@ -28,8 +28,21 @@ _CAMERA = (
     Fault("camera-disconnected", "the camera is gone", "plug it in again"),
 )
 _ENGINE = (
+    Fault("engine-not-started", "the engine does not start", "see `alledge doctor` for what is missing"),
     Fault("engine-crashed", "the engine's process died", "it is being restarted; note it if it happens again"),
     Fault("engine-stuck", "the engine does not answer", "it is being restarted; note it if it happens again"),
+    Fault("engine-failed", "the engine broke off a field", "it is being restarted; note it if it happens again"),
+    Fault("engine-wrong-shape", "the engine's answer has the wrong shape", "convert the bundle again for this device"),
+    Fault("engine-not-finite", "the engine answered with numbers that are none",
+          "it is being restarted; replace the accelerator if it happens again"),
+    Fault("engine-no-distribution", "the engine's answer is no set of probabilities",
+          "it is being restarted; replace the accelerator if it happens again"),
+    Fault("engine-disagrees", "the engine does not reproduce the bundle's goldens",
+          "replace the accelerator or convert the bundle again"),
+    Fault("engine-unsteady", "the engine failed five times within a minute", "check its power supply and its cable"),
+    Fault("engine-on-cpu", "the CPU stands in for the accelerator", "verdicts hold, and take longer"),
+    Fault("accelerator-absent", "no accelerator answers", "plug it in, or check its cable and driver"),
+    Fault("accelerator-lost", "the accelerator broke off a field", "check that it is plugged in, and what it draws"),
 )
 FAULTS = {fault.name: fault for fault in (*_CAMERA, *_ENGINE)}
 

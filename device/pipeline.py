@@ -67,7 +67,8 @@ class Pipeline:
             decide(output, self.bundle.manifest.calibration, doubts, colour_figures(look.prepared.tile)),
             quality=look.quality,
             coverage=look.prepared.mask.coverage,
-            engine=self.engine.name,
+            engine=output.engine or self.engine.name,
+            faults=output.faults,
             bundle_id=self.bundle.id,
             caveat=self.bundle.caveat,
         )

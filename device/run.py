@@ -16,18 +16,17 @@ from numpy.typing import NDArray
 
 from alledge import reference
 from alledge.config import DeviceConfig
-from alledge.errors import AlledgeError, BundleRefused, EngineError, NoVerdict, UsageError
+from alledge.errors import AlledgeError, EngineError, NoVerdict, UsageError
 from alledge.labels import INCONCLUSIVE
 from alledge.verdict import Verdict
 
 from .admission import open_bundle
 from .camera import EXAMPLES, Camera, Frame, FrameError, open_camera
 from .display import Display, open_display
-from .engine import open_engine
 from .pipeline import Look, Pipeline
 from .screen import fault_screen, screen
-from .selftest import replay
 from .sink import Sink, open_sink
+from .supervised import supervise
 from .words import words
 
 Tell = Callable[[Verdict], None]
@@ -123,13 +122,8 @@ def open_station(config: DeviceConfig) -> Iterator[Station]:
 def open_pipeline(config: DeviceConfig) -> Iterator[Pipeline]:
     """Bundle and engine, proven on the bundle's goldens before they are trusted with a field."""
     bundle = open_bundle(bundle_path(config), config.bundle)
-    with closing(open_engine(bundle, config.engine.name, config.engine.threads)) as engine:
-        pipeline = Pipeline(bundle, engine)
-        faults = replay(bundle, engine)
-        if faults:
-            raise BundleRefused(f"{bundle.path}: this machine does not reproduce what the bundle promises "
-                                f"({faults[0]}); run `alledge doctor {bundle.path}`")
-        yield pipeline
+    with closing(supervise(bundle, config.engine.name, config.engine.threads)) as engine:
+        yield Pipeline(bundle, engine)
 
 
 def bundle_path(config: DeviceConfig) -> Path:

@@ -8,13 +8,16 @@ from numpy.typing import NDArray
 
 from alledge import backends
 from alledge.bundle import Bundle
-from alledge.errors import BackendMissing, BundleRefused, EngineError, UsageError
+from alledge.errors import BackendMissing, BundleRefused, UsageError
 from alledge.labels import LABELS
 from alledge.manifest import Manifest, TensorSpec
+
+from ..faults import EngineFault
 
 FLOAT_SLACK = 1e-3  # how far the sum of four float32 (or half-precision) probabilities may be from 1
 MAX_PROBS_SCALE = 1 / 64  # quantisation step; softmax in 8 bits has 1/256
 MAX_THREADS = 64
+_PROBABILITIES = f"{len(LABELS)} probabilities that sum to 1"
 
 # manifest.engine -> engines that can read the same model file, the intended one first.
 _READERS = {
@@ -23,26 +26,39 @@ _READERS = {
     "onnx": ("onnx", "tensorrt"),
     "tensorrt": ("tensorrt", "onnx"),
 }
+IN_A_CHILD = ("coral", "tensorrt")  # engines that run in a process of their own: native code that may die or hang
+_STAND_INS = {"coral": "tflite", "tensorrt": "onnx"}  # what reads the same bundle on a CPU
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a model says of one field, uncalibrated: probs float32 [4], embedding float32 [d]."""
+    """What a model says of one field, uncalibrated.
+
+    Attributes:
+        probs: float32 [4]; embedding: float32 [d].
+        engine: what answered, when that is not what was asked: e.g. "tflite for coral".
+        faults: names of the engine's faults (`alledge.device.faults`) while it answered.
+    """
 
     probs: NDArray[np.float32]
     embedding: NDArray[np.float32]
+    engine: str = ""
+    faults: tuple[str, ...] = ()
 
 
 class Engine(Protocol):
     """A model, loaded. `create(bundle, threads)` of a back end makes one."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The back end's; what a supervised one says may change from field to field."""
 
     def infer(self, tensor: NDArray[np.float32]) -> Output:
         """Run the model on float32 [S, S, 3].
 
         Raises:
-            EngineError: when it fails, or returns something that is not a probability vector.
+            EngineError: when it fails, or returns something that is not a probability vector; an `EngineFault` where
+                that has a name.
         """
 
     def close(self) -> None:
@@ -83,21 +99,30 @@ class _Checked:
     def infer(self, tensor: NDArray[np.float32]) -> Output:
         """Run the engine and check what it says."""
         output = self._engine.infer(tensor)
-        if output.embedding.shape != (self._width,) or not np.isfinite(output.embedding).all():
-            raise EngineError(f"engine {self.name}: expected an embedding of {self._width} finite numbers, received "
-                              f"{_describe(output.embedding)}")
-        if not self._is_distribution(output.probs):
-            raise EngineError(f"engine {self.name}: expected {len(LABELS)} probabilities that sum to 1, received "
-                              f"{_describe(output.probs)}")
+        self._demand(output.embedding, self._width, f"an embedding of {self._width} finite numbers")
+        self._demand(output.probs, len(LABELS), _PROBABILITIES)
+        if float(output.probs.min()) < -self._slack or abs(float(output.probs.sum()) - 1) > self._slack:
+            raise self._fault("engine-no-distribution", _PROBABILITIES, output.probs)
         return output
 
-    def _is_distribution(self, probs: NDArray[np.float32]) -> bool:
-        return (probs.shape == (len(LABELS),) and bool(np.isfinite(probs).all())
-                and float(probs.min()) >= -self._slack and abs(float(probs.sum()) - 1) <= self._slack)
+    def _demand(self, values: NDArray[np.float32], count: int, expected: str) -> None:
+        if values.shape != (count,):
+            raise self._fault("engine-wrong-shape", expected, values)
+        if not np.isfinite(values).all():
+            raise self._fault("engine-not-finite", expected, values)
+
+    def _fault(self, name: str, expected: str, received: NDArray[np.float32]) -> EngineFault:
+        return EngineFault(name, f"engine {self.name}: expected {expected}, received {_describe(received)}")
 
     def close(self) -> None:
         """Close the engine behind."""
         self._engine.close()
+
+
+def stand_in(manifest: Manifest, name: str) -> str | None:
+    """The engine that runs a bundle on the CPU when `name` cannot, if the bundle carries a model for it."""
+    spare = _STAND_INS.get(name)
+    return None if spare == "tflite" and manifest.compiled else spare
 
 
 def _describe(values: NDArray[np.float32]) -> str:

@@ -1,0 +1,203 @@
+"""An engine that outlives its accelerator: what fails is named, started again, and replaced by the CPU meanwhile.
+
+Nothing here waits for an accelerator while there is a field to judge: it is opened again aside, and taken back, once it
+has reproduced the bundle's goldens, at the next field. docs/engines.md tells the whole policy.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from threading import Lock, Thread
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alledge.bundle import Bundle
+from alledge.errors import AlledgeError, BundleRefused, EngineError
+
+from .engine import IN_A_CHILD, Engine, Output, open_engine, stand_in
+from .faults import EngineFault
+from .selftest import replay
+
+RESTARTS, WITHIN_S = 5, 60.0  # how often an engine that fails at once is started again at once
+PROBE_S = 10.0  # and how long to wait from then on, or when it cannot be opened at all
+
+
+def supervise(bundle: Bundle, name: str | None = None, threads: int = 1) -> "Supervised":
+    """Open a bundle's engine, proven on its goldens, with the bundle's CPU model as its stand-in.
+
+    Args:
+        bundle: verified.
+        name: as for `open_engine`; threads: CPU threads, pinned.
+
+    Raises:
+        BundleRefused: also when this machine does not reproduce the goldens.
+        AlledgeError: whatever keeps both the engine and its stand-in from working.
+    """
+    chosen = name or bundle.manifest.engine
+    spare = stand_in(bundle.manifest, chosen)
+    return Supervised(partial(_proven, bundle, chosen, threads), chosen,
+                      None if spare is None else partial(_proven, bundle, spare, threads),
+                      restarts=chosen in IN_A_CHILD)
+
+
+class Supervised:
+    """An `Engine` that keeps answering. Not for use by two threads at once, but for `name`, `faults` and `attend`."""
+
+    def __init__(self, open_main: Callable[[], Engine], main: str, open_spare: Callable[[], Engine] | None = None, *,
+                 restarts: bool = True, clock: Callable[[], float] = time.monotonic,
+                 aside: Callable[[Callable[[], None]], None] | None = None) -> None:
+        """Open the engine, or its stand-in when the engine has a fault.
+
+        Args:
+            open_main, open_spare: give a fresh engine that can be trusted; main: the name of the first.
+            restarts: False for an engine in this very process, which one failed field does not spoil.
+            clock: seconds that never go back; aside: runs a function without waiting for it, else a thread.
+
+        Raises:
+            AlledgeError: when neither can be opened; and whatever of `open_main` is no `EngineError`.
+        """
+        self._open_main, self._open_spare, self._main_name = open_main, open_spare, main
+        self._restarts, self._clock, self._aside = restarts, clock, aside or _in_a_thread
+        self._main: Engine | None = None
+        self._spare: Engine | None = None
+        self._lock = Lock()
+        self._failures: deque[float] = deque(maxlen=RESTARTS)  # when it failed on a field
+        self._due = 0.0
+        self._fault = ""
+        self._opening = self._closed = False
+        try:
+            self._main = open_main()
+        except EngineError as error:
+            if open_spare is None:
+                raise
+            self._fault = _name_of(error)
+            self._due = self._clock() + PROBE_S
+            self._spare = open_spare()
+
+    @property
+    def name(self) -> str:
+        """The engine's name, or "tflite for coral" while a stand-in answers."""
+        main, spare = self._main, self._spare
+        return self._main_name if main is not None or spare is None else f"{spare.name} for {self._main_name}"
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Names of the faults that are on now, the cause first."""
+        return self._faults(on_cpu=self._main is None and self._spare is not None)
+
+    def infer(self, tensor: NDArray[np.float32]) -> Output:
+        """Ask the engine, or its stand-in.
+
+        Raises:
+            EngineError: when there is nothing that can answer now; an `EngineFault` where that has a name.
+        """
+        self.attend()
+        main = self._main
+        if main is None:
+            return self._stand_in(tensor)
+        try:
+            output = main.infer(tensor)
+        except EngineError as error:
+            self._lose(error)
+            if not self._restarts:
+                raise
+            self.attend()
+            return self._stand_in(tensor, error)
+        self._fault = ""
+        return output
+
+    def attend(self) -> None:
+        """Have the engine started again when that is due. Never waits; `infer` calls it, and an idle device may."""
+        with self._lock:
+            due = self._main is None and not self._opening and not self._closed and self._clock() >= self._due
+            self._opening = self._opening or due
+        if due:
+            self._aside(self._reopen)
+
+    def close(self) -> None:
+        """Close both engines; one that is being opened is closed as soon as it is."""
+        with self._lock:
+            self._closed = True
+            engines = (self._main, self._spare)
+            self._main = self._spare = None
+        for engine in engines:
+            if engine is not None:
+                engine.close()
+
+    def _lose(self, error: EngineError) -> None:
+        """Give the engine up for now."""
+        self._fault = _name_of(error)
+        if not self._restarts:
+            return
+        with self._lock:
+            lost, self._main = self._main, None
+            self._due = self._clock() + (PROBE_S if self._unsteady() else 0.0)
+            self._failures.append(self._clock())
+        if lost is not None:
+            with suppress(EngineError):
+                lost.close()
+
+    def _reopen(self) -> None:
+        """In a thread of its own: every error has to end as a fault here."""
+        engine, fault = None, ""
+        try:
+            engine = self._open_main()
+        except Exception as error:
+            fault = _name_of(error) if isinstance(error, EngineFault) else "engine-not-started"
+        with self._lock:
+            self._opening = False
+            if not self._closed:
+                self._main, self._fault = engine, fault
+                self._due = self._clock() + PROBE_S
+                engine = None
+        if engine is not None:
+            engine.close()
+
+    def _stand_in(self, tensor: NDArray[np.float32], cause: EngineError | None = None) -> Output:
+        if self._spare is None and self._open_spare is not None:
+            try:
+                self._spare = self._open_spare()
+            except AlledgeError as error:
+                self._open_spare = None  # it would fail at every field
+                cause = EngineFault(self._fault or "engine-failed", f"and the CPU cannot stand in: {error}")
+        if self._spare is None:
+            raise cause or EngineFault(self._fault or "engine-failed")
+        output = self._spare.infer(tensor)
+        return replace(output, engine=f"{self._spare.name} for {self._main_name}", faults=self._faults(on_cpu=True))
+
+    def _faults(self, on_cpu: bool) -> tuple[str, ...]:
+        fault, unsteady = self._fault, self._unsteady()
+        named = ((fault, fault), ("engine-unsteady", unsteady and fault), ("engine-on-cpu", on_cpu))
+        return tuple(name for name, is_on in named if is_on)
+
+    def _unsteady(self) -> bool:
+        return len(self._failures) == RESTARTS and self._clock() - self._failures[0] < WITHIN_S
+
+
+def _name_of(error: EngineError) -> str:
+    return error.fault.name if isinstance(error, EngineFault) else "engine-failed"
+
+
+def _proven(bundle: Bundle, name: str, threads: int) -> Engine:
+    """An engine that reproduces the bundle's goldens."""
+    engine = open_engine(bundle, name, threads)
+    try:
+        wrong = replay(bundle, engine)
+    except BaseException:
+        engine.close()
+        raise
+    if wrong:
+        engine.close()
+        if name in IN_A_CHILD:
+            raise EngineFault("engine-disagrees", wrong[0])
+        raise BundleRefused(f"{bundle.path}: this machine does not reproduce what the bundle promises ({wrong[0]}); "
+                            f"run `alledge doctor {bundle.path}`")
+    return engine
+
+
+def _in_a_thread(work: Callable[[], None]) -> None:
+    Thread(target=work, name="alledge-engine", daemon=True).start()
