@@ -54,7 +54,8 @@ class TfliteEngine:
         try:
             for network in trunk:
                 (tensor,) = network(tensor)
-            return Output(*last(tensor))
+            probs, embedding = last(tensor)
+            return Output(probs, embedding)
         except (ValueError, RuntimeError) as error:
             raise EngineError(f"engine tflite failed: {str(error).splitlines()[0]}") from error
 
