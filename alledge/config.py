@@ -69,10 +69,18 @@ class LedSettings(_Section):
 
 
 class ResultSettings(_Section):
-    """`[results]`. database: SQLite file; jsonl: a file of JSON lines beside it."""
+    """`[results]`. database: SQLite file; jsonl: a file of JSON lines beside it, "-" for standard output.
+
+    archive: folder that keeps each frame and mask; quota: megabytes it may grow to; floor: megabytes that stay free
+    where results go: with less, no field is captured. mqtt: a broker to which results are delivered when it is there.
+    """
 
     database: Path | None = None
     jsonl: Path | None = None
+    archive: Path | None = None
+    quota: int | None = Field(default=None, ge=1)
+    floor: int = Field(default=500, ge=0)
+    mqtt: str | None = Field(default=None, pattern=r"^mqtts?://\S+$")
 
 
 class DeviceConfig(_Section):

@@ -25,6 +25,15 @@ class Verdict:
         faults: names of the machine's faults while it was made (`alledge.device.faults`), e.g. that a CPU stood in for
             the accelerator; mostly empty.
         caveat: what has to be said beside every verdict of this bundle, e.g. `GATE_NOT_MET`; mostly empty.
+        sample: the slide it belongs to; empty when fields stand alone. Never a patient's name or number.
+        gates: what the decision was held against: `confidence_least`, and of the domain gate `distance` and
+            `distance_most`.
+        camera: what the camera said of the frame (exposure, gains ...), as text.
+        note: what the operator wanted kept beside it. Never a patient's name or number.
+        frame_sha256, mask_sha256: of the archived files; empty without an archive.
+        software, boot_id, uptime_s, hash: set by the results database: the version of alledge that kept it, the
+            start of the machine (a random id) and the seconds since then, which no clock setting can change, and the
+            row's link in the chain.
     """
 
     verdict: str
@@ -41,6 +50,16 @@ class Verdict:
     source: str = ""
     caveat: str = ""
     faults: tuple[str, ...] = ()
+    sample: str = ""
+    gates: Mapping[str, float] = field(default_factory=dict)
+    camera: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    frame_sha256: str = ""
+    mask_sha256: str = ""
+    software: str = ""
+    boot_id: str = ""
+    uptime_s: float = 0.0
+    hash: str = ""
 
     @property
     def title(self) -> str:
@@ -54,4 +73,4 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """Plain types only, ready for `json.dumps`."""
-        return {**asdict(self), "reasons": list(self.reasons), "faults": list(self.faults)}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}

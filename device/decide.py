@@ -1,6 +1,6 @@
 """From a model's output to a verdict that is safe to show, or to "inconclusive" and why. Pure arithmetic."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,24 +31,33 @@ def decide(output: Output, calibration: Calibration, doubts: Sequence[str] = (),
         return Verdict(INCONCLUSIVE, 0.0, {}, (*doubts, "the model answered with numbers that are not finite"))
     calibrated = apply_temperature(output.probs[None], calibration.temperature)[0]
     confidence = float(calibrated.max())
-    reasons = (*doubts, *_abstentions(confidence, np.concatenate([output.embedding, colours]), calibration))
+    gates = _gates(np.concatenate([output.embedding, colours]), calibration)
+    reasons = (*doubts, *_abstentions(confidence, gates))
     return Verdict(
         verdict=INCONCLUSIVE if reasons else LABELS[int(calibrated.argmax())],
         confidence=confidence,
         probabilities={label: float(p) for label, p in zip(LABELS, calibrated, strict=True)},
         reasons=reasons,
+        gates={name: value for name, value in gates.items() if np.isfinite(value)},
     )
 
 
-def _abstentions(confidence: float, measured: NDArray[np.float64], calibration: Calibration) -> list[str]:
+def _gates(measured: NDArray[np.float64], calibration: Calibration) -> dict[str, float]:
+    """What the field is held against, and for the domain gate also how far away it is."""
+    gates = {"confidence_least": calibration.abstain_below}
+    if calibration.gate is not None:
+        gates["distance"] = float(calibration.gate.distance(measured[None].astype(np.float64))[0])
+        gates["distance_most"] = calibration.gate.threshold
+    return gates
+
+
+def _abstentions(confidence: float, gates: Mapping[str, float]) -> list[str]:
     """Written as `not ...` so that a NaN, which compares false with everything, is refused too."""
     reasons = []
-    if not confidence >= calibration.abstain_below:
+    if not confidence >= gates["confidence_least"]:
         reasons.append(f"not sure enough: confidence {confidence:.0%}, this model answers from "
-                       f"{calibration.abstain_below:.0%}")
-    if calibration.gate is not None:
-        distance = float(calibration.gate.distance(measured[None].astype(np.float64))[0])
-        if not distance <= calibration.gate.threshold:
-            reasons.append(f"not like the smears this model learned from: distance {distance:.1f}, "
-                           f"accepted up to {calibration.gate.threshold:.1f}")
+                       f"{gates['confidence_least']:.0%}")
+    if "distance" in gates and not gates["distance"] <= gates["distance_most"]:
+        reasons.append(f"not like the smears this model learned from: distance {gates['distance']:.1f}, "
+                       f"accepted up to {gates['distance_most']:.1f}")
     return reasons

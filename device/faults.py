@@ -44,7 +44,11 @@ _ENGINE = (
     Fault("accelerator-absent", "no accelerator answers", "plug it in, or check its cable and driver"),
     Fault("accelerator-lost", "the accelerator broke off a field", "check that it is plugged in, and what it draws"),
 )
-FAULTS = {fault.name: fault for fault in (*_CAMERA, *_ENGINE)}
+_STORE = (
+    Fault("storage-full", "too little space is free for results", "free some, captures go on by themselves"),
+    Fault("archive-full", "the archive has reached its quota", "move pictures away or raise it, captures go on then"),
+)
+FAULTS = {fault.name: fault for fault in (*_CAMERA, *_ENGINE, *_STORE)}
 
 
 class CameraFault(CameraError):

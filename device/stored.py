@@ -10,14 +10,14 @@ from alledge.files import write_bytes
 from alledge.labels import INCONCLUSIVE, LABELS
 from alledge.verdict import RESEARCH_USE_ONLY, Verdict
 
-from .sink.sqlite import read_results
+from .store.rows import read_results
 
 COLUMNS = ("sequence", "taken_at", "source", "verdict", "confidence", *(f"p_{label}" for label in LABELS), "coverage",
            "reasons", "engine", "bundle_id", "caveat", "faults", "notice")
 _FORMATS = (".csv", ".json")
 
 
-def select(database: Path, verdict: str | None = None, last: int | None = None) -> list[Verdict]:
+def select(database: Path, verdict: str | None = None, last: int | None = None, checked: bool = True) -> list[Verdict]:
     """Stored results in order of their sequence, optionally of one verdict, optionally only the last few.
 
     Raises:
@@ -26,17 +26,17 @@ def select(database: Path, verdict: str | None = None, last: int | None = None) 
     """
     if verdict is not None and verdict not in (*LABELS, INCONCLUSIVE):
         raise UsageError(f"verdict {verdict!r} is unknown: expected one of {', '.join((*LABELS, INCONCLUSIVE))}")
-    return list(read_results(database, verdict=verdict, last=last))
+    return list(read_results(database, verdict=verdict, last=last, checked=checked))
 
 
-def find(database: Path, sequence: int) -> Verdict:
+def find(database: Path, sequence: int, checked: bool = True) -> Verdict:
     """One stored result.
 
     Raises:
         UsageError: when there is none of that number.
         SinkError: when the database cannot be read.
     """
-    for row in read_results(database, sequence=sequence):
+    for row in read_results(database, first=sequence, until=sequence, checked=checked):
         return row
     raise UsageError(f"{database}: holds no result {sequence}; `alledge results list` shows which it holds")
 

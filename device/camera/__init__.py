@@ -28,11 +28,13 @@ class Frame:
         rgb: uint8 [H, W, 3].
         taken_at: ISO 8601, UTC; from a clock that may be wrong, so never order by it.
         metadata: `source` (file name, URI ...).
+        encoded: the file it came in, byte for byte (a JPEG, say), where the camera has one; for the archive.
     """
 
     rgb: NDArray[np.uint8]
     taken_at: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+    encoded: bytes = b""
 
 
 class FrameError(ImageError):

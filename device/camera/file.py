@@ -42,11 +42,12 @@ class FileCamera:
         taken_at = now()
         try:
             rgb = read_image(path)
+            encoded = path.read_bytes()
         except AlledgeError as error:
             raise FrameError(str(error), str(path), taken_at) from error
         except OSError as error:
             raise FrameError(f"{path}: cannot be read ({error.strerror})", str(path), taken_at) from error
-        return Frame(rgb, taken_at, {"source": str(path)})
+        return Frame(rgb, taken_at, {"source": str(path)}, encoded)
 
     def close(self) -> None:
         """Forget the images."""

@@ -1,52 +1,30 @@
-"""Results in an SQLite database: one row per field, nothing acknowledged is lost when the power goes.
+"""Results in an SQLite database, chained by hash; nothing that was acknowledged is lost when the power goes."""
 
-Write-ahead log with synchronous=FULL, because NORMAL loses committed rows in a power cut (measured: 80 of 170).
-"""
-
-import json
-import os
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import fields, replace
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from queue import Empty, SimpleQueue
+from threading import Thread
 
+from alledge import __version__
 from alledge.errors import SinkError
 from alledge.verdict import Verdict
 
-VERSION = 3  # PRAGMA user_version of the table below
-BUSY_MS = 5000  # how long to wait for another process that is writing
+from ..store import rows
+from ..store.schema import explained, open_for_writing
+from ..store.tables import transaction
 
-_SCHEMA = """
-CREATE TABLE results (
-  sequence INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused, not even after rows are deleted
-  taken_at TEXT NOT NULL,
-  verdict TEXT NOT NULL,
-  confidence REAL NOT NULL,
-  probabilities TEXT NOT NULL,
-  reasons TEXT NOT NULL,
-  quality TEXT NOT NULL,
-  coverage REAL NOT NULL,
-  timings_ms TEXT NOT NULL,
-  engine TEXT NOT NULL,
-  bundle_id TEXT NOT NULL,
-  source TEXT NOT NULL,
-  caveat TEXT NOT NULL DEFAULT '',
-  faults TEXT NOT NULL DEFAULT '[]'
-)
-"""
-_ADDED = {  # the version that brought a column, and how an older table gets it
-    "caveat": (2, "ALTER TABLE results ADD COLUMN caveat TEXT NOT NULL DEFAULT ''"),
-    "faults": (3, "ALTER TABLE results ADD COLUMN faults TEXT NOT NULL DEFAULT '[]'"),
-}
-_JSON = ("probabilities", "reasons", "quality", "timings_ms", "faults")
-_COLUMNS = tuple(f.name for f in fields(Verdict))
-_INSERT = f"INSERT INTO results ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+MOST_AT_ONCE = 256  # results in one transaction: bounds how long the first of them waits
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+Waiting = tuple[Verdict, "Future[Verdict]"]
 
 
 def create(path: Path) -> "SqliteSink":
-    """Open or make a results database.
+    """Open or make a results database; one of an older version is copied and brought up to date first.
 
     Raises:
         SinkError: when the path is read-only, full, not a database, or a database of something else.
@@ -55,118 +33,84 @@ def create(path: Path) -> "SqliteSink":
 
 
 class SqliteSink:
-    """One connection that writes, one transaction a field."""
+    """One thread that writes. What waits while the disk is busy goes into the next transaction together."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with _explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None)
-            try:
-                self._prepare()
-            except BaseException:
-                self._database.close()
-                raise
-
-    def _prepare(self) -> None:
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=FULL")
-        self._database.execute("BEGIN IMMEDIATE")  # two that start together must not both make the table
-        version = _version(self._database, self._path)
-        if version < VERSION:
-            missing = [change for since, change in _ADDED.values() if version < since]
-            for change in [_SCHEMA] if version == 0 else missing:
-                self._database.execute(change)
-            self._database.execute(f"PRAGMA user_version={VERSION}")
-        self._database.execute("COMMIT")
+        self._database = open_for_writing(path)
+        self._boot_id = _boot_id()
+        self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
+        self._thread = Thread(target=self._work, name="results", daemon=True)
+        self._thread.start()
 
     def write(self, verdict: Verdict) -> Verdict:
-        """Insert one row in a transaction of its own."""
-        plain = verdict.to_json()
-        row = [json.dumps(plain[c]) if c in _JSON else plain[c] for c in _COLUMNS]
-        row[_COLUMNS.index("sequence")] = verdict.sequence or None
-        with _explained(self._path):
-            cursor = self._database.execute(_INSERT, row)
-        return replace(verdict, sequence=int(cursor.lastrowid or 0))
+        """Append one result, and return once it is on disk.
+
+        Raises:
+            SinkError: when it is not; the next one may be (a full disk was emptied).
+        """
+        return self.submit(verdict).result()
+
+    def submit(self, verdict: Verdict) -> "Future[Verdict]":
+        """Queue one result. The future ends when it is on disk, or with `SinkError`; order is that of the calls."""
+        stamped = replace(verdict, software=verdict.software or __version__,
+                          boot_id=verdict.boot_id or self._boot_id, uptime_s=verdict.uptime_s or _uptime())
+        future: Future[Verdict] = Future()
+        if not self._thread.is_alive():
+            future.set_exception(SinkError(f"{self._path}: results are closed"))
+            return future
+        self._queue.put((stamped, future))
+        return future
 
     def close(self) -> None:
-        """Fold the write-ahead log into the database and close it."""
-        with _explained(self._path):
+        """Write what waits, fold the write-ahead log into the database and close it."""
+        self._queue.put(None)
+        self._thread.join()
+        with explained(self._path):
             self._database.close()
 
+    def _work(self) -> None:
+        while True:
+            batch, last = self._gather()
+            if batch:
+                self._keep(batch)
+            if last:
+                return
 
-def read_results(path: Path, *, sequence: int | None = None, verdict: str | None = None,
-                 last: int | None = None) -> Iterator[Verdict]:
-    """Stored results in order of their sequence, only those asked for. Nothing is written.
+    def _gather(self) -> tuple[list[Waiting], bool]:
+        """All that waits, at least one; and whether it is the end."""
+        item, batch = self._queue.get(), []
+        with suppress(Empty):
+            while item is not None:
+                batch.append(item)
+                if len(batch) == MOST_AT_ONCE:
+                    return batch, False
+                item = self._queue.get_nowait()
+            return batch, True
+        return batch, False
 
-    Args:
-        path: of the database.
-        sequence, verdict: only the one of this number, only those of this verdict.
-        last: only so many of them, the latest.
-
-    Raises:
-        SinkError: when there is none at that path, or it is not one of ours.
-    """
-    if not os.path.isfile(path):
-        raise SinkError(f"{path}: expected a results database written by `alledge run`, found none")
-    with _explained(path), closing(sqlite3.connect(_reading(path), uri=True)) as database:
-        database.execute("PRAGMA query_only=ON")
-        version = _version(database, path)
-        if version == 0:
+    def _keep(self, batch: Sequence[Waiting]) -> None:
+        try:
+            with explained(self._path), transaction(self._database):
+                kept = [rows.append(self._database, verdict) for verdict, _ in batch]
+        except BaseException as error:  # this thread must outlive whatever one result does
+            if len(batch) == 1:
+                batch[0][1].set_exception(error)
+                return
+            for one in batch:  # the fault of one is not the others'
+                self._keep([one])
             return
-        columns = tuple(c for c in _COLUMNS if _ADDED.get(c, (1, ""))[0] <= version)
-        for row in _rows(database, columns, {"sequence": sequence, "verdict": verdict}, last):
-            yield _verdict(dict(zip(columns, row, strict=True)))
+        for verdict, (_, future) in zip(kept, batch, strict=True):
+            future.set_result(verdict)
 
 
-def _rows(database: sqlite3.Connection, columns: tuple[str, ...], asked: dict[str, Any],
-          last: int | None) -> Iterable[tuple[Any, ...]]:
-    """Rows whose columns equal what is `asked` (None for any), oldest first."""
-    where = " AND ".join(f"{column} = :{column}" for column, value in asked.items() if value is not None)
-    query = f"SELECT {', '.join(columns)} FROM results {where and 'WHERE'} {where} ORDER BY sequence"
-    if last is None:
-        return database.execute(query, asked)
-    return reversed(database.execute(f"{query} DESC LIMIT :last", {**asked, "last": last}).fetchall())
+def _boot_id() -> str:
+    """A random id of this start of the machine; empty where the system has none."""
+    with suppress(OSError):
+        return _BOOT_ID.read_text("ascii").strip()
+    return ""
 
 
-def _reading(path: Path) -> str:
-    """The URI to read a database by, also from a card or folder that may not be written.
-
-    Where writing is allowed it is opened for writing and only read: a read-only connection would leave its -wal and
-    -shm files lying about. Elsewhere `immutable` spares SQLite making them, unless there are rows in them.
-    """
-    way = "mode=rw"
-    if not (os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)):
-        way = "mode=ro" if os.path.exists(f"{path}-wal") else "immutable=1"
-    return f"{path.absolute().as_uri()}?{way}"
-
-
-def _verdict(row: dict[str, Any]) -> Verdict:
-    parsed = {column: json.loads(row[column]) for column in _JSON if column in row}
-    lists = {column: tuple(parsed[column]) for column in ("reasons", "faults") if column in parsed}
-    return Verdict(**{**row, **parsed, **lists})
-
-
-def _version(database: sqlite3.Connection, path: Path) -> int:
-    """0 for an empty database, else `VERSION`; anything else is refused."""
-    version = int(database.execute("PRAGMA user_version").fetchone()[0])
-    tables = int(database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
-    if version > VERSION:
-        raise SinkError(f"{path}: results database of version {version}, this alledge knows up to {VERSION}; update it")
-    if version == 0 and tables:
-        raise SinkError(f"{path}: a database, but not one of results; choose another file")
-    return version
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the system say into one sentence."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        if isinstance(error, SinkError):
-            raise
-        raise SinkError(f"{path}: results cannot be kept there ({error}); choose a database file in a folder with "
-                        "room that you own") from error
-    except ValueError as error:
-        raise SinkError(f"{path}: a row of this results database is damaged ({error})") from error
+def _uptime() -> float:
+    """Seconds since the machine started, which setting the clock does not change."""
+    return round(time.monotonic(), 3)

@@ -24,7 +24,7 @@ from alledge.config import BundleSettings, CameraSettings, DeviceConfig, Display
 from alledge.device.camera import Frame
 from alledge.device.run import Station, Summary, judge, one_field, open_pipeline, run
 from alledge.device.sink import open_sink
-from alledge.device.sink.sqlite import read_results
+from alledge.device.store.rows import read_results
 from alledge.errors import NoVerdict
 from alledge.images import write_png
 from alledge.labels import LABELS
@@ -32,7 +32,8 @@ from alledge.synthetic import draw_field
 from alledge.verdict import Verdict
 
 KEYS = {"sequence", "taken_at", "verdict", "confidence", "probabilities", "reasons", "quality", "coverage",
-        "timings_ms", "engine", "bundle_id", "source", "caveat", "faults"}
+        "timings_ms", "engine", "bundle_id", "source", "caveat", "faults", "gates", "camera", "note", "frame_sha256",
+        "mask_sha256", "sample", "software", "boot_id", "uptime_s", "hash"}
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 SMEARS = "synthetic://?seed=1&size=96"
 

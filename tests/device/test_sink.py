@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from alledge.device.sink import open_sink
-from alledge.device.sink.sqlite import read_results
+from alledge.device.store.rows import read_results
 from alledge.device.stored import find, select
 from alledge.errors import SinkError, UsageError
 from alledge.verdict import Verdict
@@ -27,7 +27,7 @@ def test_the_database_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with closing(open_sink("sqlite", path)), closing(connect(path)) as other:
         assert made[0].execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert other.execute("PRAGMA user_version").fetchone() == (3,)
+        assert other.execute("PRAGMA user_version").fetchone() == (4,)
 
 
 def test_one_result_and_the_last_few_are_read_without_the_rest(tmp_path: Path) -> None:
@@ -36,15 +36,16 @@ def test_one_result_and_the_last_few_are_read_without_the_rest(tmp_path: Path) -
         for label in ("benign", "pre_b", "benign", "pre_b"):
             sink.write(replace(VERDICT, verdict=label))
     with closing(sqlite3.connect(path)) as database, database:
-        database.execute("UPDATE results SET reasons = '[' WHERE sequence = 1")  # read, it would be refused
+        database.execute("UPDATE results SET body = replace(body, '0.9', '0.8') WHERE sequence = 1")
     assert find(path, 2).sequence == 2
     assert [row.sequence for row in select(path, last=2)] == [3, 4]
-    assert [row.sequence for row in select(path, "benign", last=1)] == [3]
-    assert [row.sequence for row in select(path, "pre_b")] == [2, 4]
+    assert [row.sequence for row in select(path, "benign", last=1, checked=False)] == [3]
+    assert [row.sequence for row in select(path, "pre_b", checked=False)] == [2, 4]
     with pytest.raises(UsageError, match="holds no result 9"):
         find(path, 9)
-    with pytest.raises(SinkError, match="damaged"):
-        select(path)
+    for altered in (lambda: select(path), lambda: select(path, "pre_b"), lambda: find(path, 1)):
+        with pytest.raises(SinkError, match="result 1 does not follow"):
+            altered()
 
 
 def test_numbers_are_never_used_again(tmp_path: Path) -> None:
@@ -52,6 +53,8 @@ def test_numbers_are_never_used_again(tmp_path: Path) -> None:
     with closing(open_sink("sqlite", path)) as sink:
         sink.write(VERDICT)
         sink.write(VERDICT)
+        with pytest.raises(SinkError, match="result 2 cannot follow result 2"):
+            sink.write(replace(VERDICT, sequence=2))
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("DELETE FROM results")
     with closing(open_sink("sqlite", path)) as sink:
@@ -156,17 +159,3 @@ def test_the_folder_of_new_lines_is_on_disk_too(tmp_path: Path, monkeypatch: pyt
         assert (tmp_path / "new").stat().st_ino in synced
 
 
-def test_a_database_of_the_first_version_is_read_and_then_written_on(tmp_path: Path) -> None:
-    path = tmp_path / "old.db"
-    with closing(open_sink("sqlite", path)) as sink:
-        sink.write(VERDICT)
-    with closing(sqlite3.connect(path)) as old:
-        for column in ("caveat", "faults"):
-            old.execute(f"ALTER TABLE results DROP COLUMN {column}")
-        old.execute("PRAGMA user_version=1")
-        old.commit()
-    assert [(v.caveat, v.faults) for v in read_results(path)] == [("", ())]
-    marked = replace(VERDICT, caveat="GATE NOT MET", faults=("camera-stalled",))
-    with closing(open_sink("sqlite", path)) as sink:
-        sink.write(marked)
-    assert [(v.caveat, v.faults) for v in read_results(path)] == [("", ()), (marked.caveat, marked.faults)]

@@ -1,0 +1,1 @@
+"""The results database: one append-only table whose rows are chained by hash. `sink/sqlite.py` is its one writer."""

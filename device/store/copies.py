@@ -1,0 +1,42 @@
+"""A copy of a database that is being written, read in full before it is called one."""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from alledge.errors import SinkError
+
+_STEP = 256  # pages copied before the writer gets its turn again
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy by SQLite's online backup, check the copy's every page, and only then give it its name.
+
+    Raises:
+        SinkError: when the target exists already, or the copy does not check.
+        sqlite3.Error, OSError: when there is no room, or no right to write there.
+    """
+    if target.exists():
+        raise SinkError(f"{target}: exists, and a copy is never overwritten; choose another name")
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with closing(sqlite3.connect(source)) as whole, closing(sqlite3.connect(partial)) as copy:
+            whole.backup(copy, pages=_STEP)
+            copy.execute("PRAGMA journal_mode=DELETE")  # one file, that a read-only medium can hold
+            found = [row[0] for row in copy.execute("PRAGMA integrity_check")]
+        if found != ["ok"]:
+            raise SinkError(f"{target}: the copy of {source} does not check ({found[0]}): the source is damaged")
+        _to_disk(partial)
+        partial.rename(target)
+        _to_disk(target.absolute().parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
