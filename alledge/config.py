@@ -49,9 +49,13 @@ class EngineSettings(_Section):
 
 
 class DisplaySettings(_Section):
-    """`[display]`. name: "terminal", "png" or "none"; options: what that display takes, e.g. path and size of "png"."""
+    """`[display]`. name: "terminal", "png" or "none"; options: what that display takes, e.g. path and size of "png".
+
+    rate: screens a second at most, always the newest result; 0 shows every result, and judging waits for it.
+    """
 
     name: str | None = None
+    rate: float = Field(default=5.0, ge=0, le=60)
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
 

@@ -1,24 +1,27 @@
 """What a field costs on this machine, stage by stage.
 
-Measured on the loop that `alledge run` uses: drawn fields of all classes in turn, read from PNG files, judged, put
-into a database and onto a display, both in a temporary folder of this machine. Nothing is clipped: the slowest field
-is in `max`.
+Measured on the stages that `alledge run` uses: drawn fields of all classes in turn, read from PNG files, judged, put
+into a database and onto a display, both in a temporary folder of this machine. First one field at a time, as with a
+button: that is what the figures per stage are about. Then as fast as the stages go side by side: the throughput.
+Nothing is clipped: the slowest field is in `max`.
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from alledge import __version__
-from alledge.config import DeviceConfig
+from alledge.config import DeviceConfig, DisplaySettings
 from alledge.errors import EngineError, UsageError
 from alledge.images import write_png
 from alledge.labels import LABELS
@@ -29,9 +32,12 @@ from alledge.verdict import Verdict
 from . import machine
 from .camera.file import FileCamera
 from .display import open_display
+from .events import FaultEvent
 from .pipeline import Pipeline
-from .run import Station, Summary, one_field, open_pipeline
+from .run import Station, open_pipeline, overlapped, results
+from .showing import Showing
 from .sink import open_sink
+from .stages import Answer, capture, infer, prepare
 
 STAGES = ("capture", "segment", "infer", "display", "log", "total")
 PERCENTILES = (50, 90, 95, 99)
@@ -45,7 +51,7 @@ class Report:
     Attributes:
         stages: stage -> p50, p90, p95, p99, max in milliseconds, n; warm fields only.
         cold_ms: the first field, with every cache cold; start_ms: bundle, engine and goldens before it.
-        throughput_fps: warm fields per second of wall time; rss_mib: peak memory of the process.
+        throughput_fps: warm fields per second of wall time, side by side; rss_mib: peak memory of the process.
     """
 
     stages: dict[str, dict[str, float]]
@@ -66,7 +72,7 @@ class Report:
 
 
 def bench(config: DeviceConfig, frames: int = 100) -> Report:
-    """Measure one cold field, then `frames` warm ones.
+    """Measure one cold field, then `frames` warm ones, then as many side by side.
 
     Raises:
         AlledgeError: when bundle or engine are refused, or a field fails: a benchmark of failures says nothing.
@@ -76,11 +82,8 @@ def bench(config: DeviceConfig, frames: int = 100) -> Report:
         start_ms = (perf_counter() - start) * 1e3
         paths = _draw(Path(folder), pipeline.bundle.manifest.preprocessing.size)
         images = [paths[i % len(paths)] for i in range(frames + 1)]
-        with _station(Path(folder), pipeline, FileCamera(images)) as station:
-            cold = _measured(station)
-            begin = perf_counter()
-            warm = [_measured(station) for _ in range(frames)]
-            seconds = perf_counter() - begin
+        cold, *warm = _one_by_one(Path(folder), pipeline, images)
+        seconds = _side_by_side(Path(folder), pipeline, images[1:])
         return _report(pipeline.bundle.manifest, config, cold, warm, seconds, start_ms)
 
 
@@ -129,20 +132,37 @@ def _draw(folder: Path, size: int) -> list[Path]:
     return paths
 
 
+def _one_by_one(folder: Path, pipeline: Pipeline, images: list[Path]) -> list[Verdict]:
+    """Each field from camera to display before the next is captured."""
+    with _station(folder, pipeline, images, rate=0) as station:
+        shots = capture(station.camera, Event())
+        return list(_judged(station, infer(pipeline, prepare(pipeline, shots))))
+
+
+def _side_by_side(folder: Path, pipeline: Pipeline, images: list[Path]) -> float:
+    """Seconds for all of them, as `alledge run` does it."""
+    with _station(folder, pipeline, images, rate=DisplaySettings().rate) as station:
+        with overlapped(station, Event(), None) as answers:
+            begin = perf_counter()
+            for _ in _judged(station, answers):
+                pass
+        return perf_counter() - begin
+
+
 @contextmanager
-def _station(folder: Path, pipeline: Pipeline, camera: FileCamera) -> Iterator[Station]:
+def _station(folder: Path, pipeline: Pipeline, images: list[Path], rate: float) -> Iterator[Station]:
     with ExitStack() as stack:
+        camera = stack.enter_context(closing(FileCamera(images)))
         sink = stack.enter_context(closing(open_sink("sqlite", folder / "results.db")))
-        display = stack.enter_context(closing(open_display("png", {"path": str(folder / "screen.png")})))
-        yield Station(pipeline, stack.enter_context(closing(camera)), (sink,), display)
+        glass = partial(open_display, "png", {"path": str(folder / "screen.png")})
+        yield Station(pipeline, camera, (sink,), stack.enter_context(closing(Showing(glass, rate))))
 
 
-def _measured(station: Station) -> Verdict:
-    summary = Summary()
-    verdict = one_field(station, summary)
-    if verdict is None or summary.engine_fault or summary.unreadable:
-        raise EngineError(f"the benchmark stopped at a field that failed: {summary.engine_fault or verdict}")
-    return verdict
+def _judged(station: Station, answers: Iterable[Answer | FaultEvent]) -> Iterator[Verdict]:
+    for item in results(station, answers):
+        if isinstance(item, FaultEvent) or item[1].output is None:
+            raise EngineError(f"the benchmark stopped at a field that failed: {item}")
+        yield item[0]
 
 
 def _report(manifest: Manifest, config: DeviceConfig, cold: Verdict, warm: list[Verdict], seconds: float,

@@ -254,10 +254,10 @@ def _settings(config: Path | None, *, bundle: Path | None = None, camera: str | 
 
 
 def _with_display(settings: "DeviceConfig", as_json: bool) -> "DeviceConfig":
-    """Without a word about displays: the terminal for people, none for programs. stdout is JSON's alone."""
+    """Without a word about displays: none; `_teller` prints a line per field. stdout is JSON's alone."""
     display = settings.display
     if display.name is None:
-        display = display.model_copy(update={"name": "none" if as_json else "terminal"})
+        display = display.model_copy(update={"name": "none"})
     if as_json and display.name == "terminal":
         display = display.model_copy(update={"options": {**display.options, "stream": "stderr"}})
     return settings.model_copy(update={"display": display})
@@ -265,13 +265,15 @@ def _with_display(settings: "DeviceConfig", as_json: bool) -> "DeviceConfig":
 
 def _teller(settings: "DeviceConfig", as_json: bool) -> Any:
     """What to do with each finished field: a JSON line, a plain line, or nothing where the display is the terminal."""
+    from alledge.verdict import RESEARCH_USE_ONLY
+
     from .words import line
 
     if as_json:
         return lambda verdict: emit(verdict.to_json())
     if settings.display.name == "terminal":
         return lambda verdict: None
-    return lambda verdict: print(line(verdict), flush=True)
+    return lambda verdict: print(f"{line(verdict)} · {RESEARCH_USE_ONLY}", flush=True)
 
 
 def _print(document: Any, lines: list[str], as_json: bool) -> None:

@@ -48,14 +48,17 @@ _STORE = (
     Fault("storage-full", "too little space is free for results", "free some, captures go on by themselves"),
     Fault("archive-full", "the archive has reached its quota", "move pictures away or raise it, captures go on then"),
 )
-FAULTS = {fault.name: fault for fault in (*_CAMERA, *_ENGINE, *_STORE)}
+_DISPLAY = (
+    Fault("display-lost", "the display does not answer", "check its cable"),
+)
+FAULTS = {fault.name: fault for fault in (*_CAMERA, *_ENGINE, *_STORE, *_DISPLAY)}
 
 
 class CameraFault(CameraError):
     """Raised when a camera fails in a way that has a name. `fault` is that row of `FAULTS`."""
 
     def __init__(self, name: str, detail: str = "") -> None:
-        self.fault = FAULTS[name]
+        self.fault, self.detail = FAULTS[name], detail
         super().__init__(f"{self.fault.sentence}{detail and f' ({detail})'}")
 
 
@@ -63,5 +66,5 @@ class EngineFault(EngineError):
     """Raised when an engine fails in a way that has a name. `fault` is that row of `FAULTS`."""
 
     def __init__(self, name: str, detail: str = "") -> None:
-        self.fault = FAULTS[name]
+        self.fault, self.detail = FAULTS[name], detail
         super().__init__(f"{self.fault.sentence}{detail and f' ({detail})'}")

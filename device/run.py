@@ -1,36 +1,39 @@
-"""The loop of a device: capture, judge, keep, show. It owns time; the pipeline it drives has no clock.
+"""A run: its stages side by side, each at its own pace, and the promise that holds them together.
 
-A field is acknowledged (shown, reported) only after its result is on disk. What goes wrong with one field becomes an
-inconclusive result with its reason; what goes wrong with the machine stops the run, and the display says so.
+A field is acknowledged (shown, reported) only after its result is on disk. Capturing, preparing and inferring have a
+thread each and work one field ahead (`ahead`); this thread keeps results and reports them; the display has its own.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from alledge import reference
 from alledge.config import DeviceConfig
 from alledge.errors import AlledgeError, EngineError, NoVerdict, UsageError
-from alledge.labels import INCONCLUSIVE
 from alledge.verdict import Verdict
 
 from .admission import open_bundle
-from .camera import EXAMPLES, Camera, Frame, FrameError, open_camera
-from .display import Display, open_display
-from .pipeline import Look, Pipeline
-from .screen import fault_screen, screen
+from .ahead import Ahead, Newest
+from .camera import EXAMPLES, Camera, open_camera
+from .display import open_display
+from .events import FaultEvent
+from .pipeline import Pipeline
+from .showing import Showing, fault_scene, verdict_scene
 from .sink import Sink, open_sink
+from .stages import Answer, capture, conclude, infer, prepare
 from .supervised import supervise
-from .words import words
 
 Tell = Callable[[Verdict], None]
+Note = Callable[[FaultEvent], None]
 NO_DISPLAY = "none"
+BEAT_S = 0.5  # how often the loop looks up when no field comes
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Station:
     pipeline: Pipeline
     camera: Camera
     sinks: tuple[Sink, ...]
-    display: Display | None
+    showing: Showing | None
 
 
 @dataclass
@@ -53,14 +56,23 @@ class Summary:
     engine_fault: str = ""
     interrupted: bool = False
 
+    def count(self, verdict: Verdict, answer: Answer) -> None:
+        """Count one field that is on disk."""
+        self.fields += 1
+        self.conclusive += verdict.conclusive
+        self.unreadable += answer.sight.look is None
+        self.engine_fault = answer.failure or self.engine_fault
 
-def run(config: DeviceConfig, frames: int | None = None, tell: Tell = lambda verdict: None) -> Summary:
-    """Run a device until its camera ends, `frames` fields are done, or Ctrl-C.
+
+def run(config: DeviceConfig, frames: int | None = None, tell: Tell = lambda verdict: None,
+        note: Note = lambda event: None) -> Summary:
+    """Run a device until its camera ends, `frames` fields are done, or Ctrl-C: what was captured is finished then.
 
     Args:
         config: what to open.
         frames: how many fields at most; None for all.
-        tell: called with each result once it is kept and shown, all its timings known.
+        tell: called with each result once it is kept, in the order of the fields.
+        note: called with each beginning and end of a fault.
 
     Raises:
         AlledgeError: whatever keeps it from starting or from going on; results given until then are kept.
@@ -68,16 +80,48 @@ def run(config: DeviceConfig, frames: int | None = None, tell: Tell = lambda ver
     if frames is not None and frames < 1:
         raise UsageError(f"frames={frames} is out of range: expected 1 or more")
     summary = Summary()
-    with open_station(config) as station:
-        try:
-            while frames is None or summary.fields < frames:
-                verdict = one_field(station, summary)
-                if verdict is None:
-                    break
-                tell(verdict)
-        except KeyboardInterrupt:
-            summary.interrupted = True
+    with (open_station(config) as station, stopped_by_signals() as stop,
+          overlapped(station, stop, frames) as answers):
+        for item in results(station, answers.or_idle(BEAT_S)):
+            if isinstance(item, FaultEvent):
+                note(item)
+            else:
+                summary.count(*item)
+                tell(item[0])
+        summary.interrupted = stop.is_set()
     return summary
+
+
+def results(station: Station,
+            answers: Iterable[Answer | FaultEvent | None]) -> Iterator[tuple[Verdict, Answer] | FaultEvent]:
+    """Each field's result, kept on disk and then handed to the display; and the faults that came between them."""
+    showing = station.showing
+    for answer in answers:
+        if showing is not None:
+            yield from showing.events()
+        if isinstance(answer, FaultEvent):
+            if showing is not None:
+                showing.post(fault_scene(answer.sentence))
+            yield answer
+        elif answer is not None:
+            yield _keep_and_show(station, answer), answer
+
+
+@contextmanager
+def overlapped(station: Station, stop: threading.Event, frames: int | None) -> Iterator[Ahead[Answer | FaultEvent]]:
+    """The stages, running. A camera that cannot wait is read all the time, and its newest field is taken."""
+    pipeline, camera = station.pipeline, station.camera
+    with ExitStack() as stack:
+        shots = capture(camera, stop)
+        first = Newest(shots, "capture", lambda shot: isinstance(shot, FaultEvent)) if getattr(camera, "live", False) \
+            else Ahead(shots, "capture")
+        shots_ahead = stack.enter_context(closing(first))
+        sights = stack.enter_context(closing(Ahead(prepare(pipeline, shots_ahead, frames), "prepare")))
+        answers = stack.enter_context(closing(Ahead(infer(pipeline, sights), "infer")))
+        try:
+            yield answers
+        finally:
+            stop.set()
 
 
 def judge(summary: Summary) -> None:
@@ -101,26 +145,27 @@ def open_station(config: DeviceConfig) -> Iterator[Station]:
     Raises:
         BundleRefused: when this machine does not reproduce the bundle's goldens.
         AlledgeError: for whatever cannot be opened.
-        Exception: whatever else ends the run, once the display has shown it: it must not go on showing a verdict.
+        Exception: whatever else ends the run, once the display has been told: it must not go on showing a verdict.
     """
     with ExitStack() as stack:
-        display = _open_display(config)
-        if display is not None:
-            stack.enter_context(closing(display))
+        showing = _open_showing(config)
+        if showing is not None:
+            stack.enter_context(closing(showing))
         try:
             pipeline = stack.enter_context(open_pipeline(config))
             camera = stack.enter_context(closing(open_camera(_camera_uri(config))))
             sinks = tuple(stack.enter_context(closing(s)) for s in _open_sinks(config))
-            yield Station(pipeline, camera, sinks, display)
+            yield Station(pipeline, camera, sinks, showing)
         except Exception as error:
-            with suppress(Exception):  # a display that fails as well must not hide the cause
-                _show_fault(display, _sentence(error))
+            if showing is not None:
+                showing.post(fault_scene(_sentence(error)))
             raise
 
 
 @contextmanager
 def open_pipeline(config: DeviceConfig) -> Iterator[Pipeline]:
     """Bundle and engine, proven on the bundle's goldens before they are trusted with a field."""
+    cv2.setNumThreads(1)  # the stages are the parallelism; OpenCV's own threads would only get in their way
     bundle = open_bundle(bundle_path(config), config.bundle)
     with closing(supervise(bundle, config.engine.name, config.engine.threads)) as engine:
         yield Pipeline(bundle, engine)
@@ -131,93 +176,59 @@ def bundle_path(config: DeviceConfig) -> Path:
     return config.bundle.path or reference.BUNDLE
 
 
-def one_field(station: Station, summary: Summary) -> Verdict | None:
-    """One field from camera to display; None when the camera has no more."""
-    start = perf_counter()
-    tile = None
+@contextmanager
+def stopped_by_signals() -> Iterator[threading.Event]:
+    """Yields what Ctrl-C and SIGTERM set, so that a run ends between two fields; a second one ends it at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        frame = station.camera.read()
-        if frame is None:
-            return None
-        verdict, tile = _judge_frame(station.pipeline, frame, start, summary)
-    except FrameError as error:
-        summary.unreadable += 1
-        verdict = _lost(station.pipeline, str(error), error.source, error.taken_at,
-                        {"capture": _ms(start, perf_counter())})
-    return _keep_and_show(station, verdict, tile, start, summary)
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _judge_frame(pipeline: Pipeline, frame: Frame, start: float,
-                 summary: Summary) -> tuple[Verdict, NDArray[np.uint8]]:
-    captured = perf_counter()
-    look = _prepare(pipeline, frame)
-    prepared = perf_counter()
-    timings = {"capture": _ms(start, captured), "segment": _ms(captured, prepared)}
-    source = frame.metadata.get("source", "")
-    try:
-        verdict = pipeline.decide(look, pipeline.infer(look))
-    except EngineError as error:
-        summary.engine_fault = str(error)
-        lost = _lost(pipeline, str(error), source, frame.taken_at, timings)
-        return replace(lost, quality=look.quality, coverage=look.prepared.mask.coverage), look.tile
-    timings["infer"] = _ms(prepared, perf_counter())
-    return replace(verdict, taken_at=frame.taken_at, source=source, timings_ms=timings), look.tile
-
-
-def _prepare(pipeline: Pipeline, frame: Frame) -> Look:
-    try:
-        return pipeline.prepare(frame.rgb)
-    except (UsageError, cv2.error) as error:
-        reason = f"OpenCV cannot prepare it ({error.err})" if isinstance(error, cv2.error) else str(error)
-        raise FrameError(reason, frame.metadata.get("source", ""), frame.taken_at) from error
-
-
-def _lost(pipeline: Pipeline, reason: str, source: str, taken_at: str, timings: Mapping[str, float]) -> Verdict:
-    """The result of a field on which something failed: inconclusive, but never missing."""
-    reason = reason.removeprefix(f"{source}: ")  # the result names its source anyway
-    return Verdict(INCONCLUSIVE, 0.0, {}, (reason,), timings_ms=timings, taken_at=taken_at, source=source,
-                   engine=pipeline.engine.name, bundle_id=pipeline.bundle.id, caveat=pipeline.bundle.caveat)
-
-
-def _keep_and_show(station: Station, verdict: Verdict, tile: NDArray[np.uint8] | None, start: float,
-                   summary: Summary) -> Verdict:
+def _keep_and_show(station: Station, answer: Answer) -> Verdict:
     """To disk first, then to the display.
 
     The stored row cannot know how long storing and showing it took: its `total` ends where storing begins. What is
-    returned (and printed by `run --json`) has all six timings.
+    returned (and printed by `run --json`) has all six timings. A display at its own pace holds no field up.
     """
+    verdict = conclude(station.pipeline, answer)
     decided = perf_counter()
-    verdict = replace(verdict, timings_ms={**verdict.timings_ms, "total": _ms(start, decided)})
     for sink in station.sinks:
         verdict = sink.write(verdict)
-    logged = perf_counter()
-    summary.fields += 1
-    summary.conclusive += verdict.conclusive
-    if station.display is not None:
-        _show(station.display, verdict, tile)
+    kept = perf_counter()
+    if station.showing is not None:
+        look = answer.sight.look
+        station.showing.post(verdict_scene(verdict, None if look is None else look.tile))
     shown = perf_counter()
-    final = {"log": _ms(decided, logged), "display": _ms(logged, shown), "total": _ms(start, shown)}
+    final = {"log": _ms(decided, kept), "display": _ms(kept, shown), "total": _ms(answer.sight.shot.started, shown)}
     return replace(verdict, timings_ms={**verdict.timings_ms, **final})
 
 
-def _show(display: Display, verdict: Verdict, tile: NDArray[np.uint8] | None) -> None:
-    picture = None if display.mode == "text" else screen(verdict, display.size, tile)
-    display.show(picture, words(verdict))
-
-
-def _show_fault(display: Display | None, sentence: str) -> None:
-    """On a picture display only: on a terminal the same sentence follows on stderr."""
-    if display is not None and display.mode != "text":
-        display.show(fault_screen(sentence, display.size), [f"Fault: {sentence}"])
+def _ms(start: float, end: float) -> float:
+    return round((end - start) * 1e3, 3)
 
 
 def _sentence(error: Exception) -> str:
     return str(error) if isinstance(error, AlledgeError) else f"{type(error).__name__}: {error}"
 
 
-def _open_display(config: DeviceConfig) -> Display | None:
-    name = config.display.name
-    return None if name in (None, NO_DISPLAY) else open_display(name, config.display.options)
+def _open_showing(config: DeviceConfig) -> Showing | None:
+    name, options = config.display.name, config.display.options
+    if name in (None, NO_DISPLAY):
+        return None
+    return Showing(lambda: open_display(name, options), config.display.rate)
 
 
 def _open_sinks(config: DeviceConfig) -> Iterator[Sink]:
@@ -230,7 +241,3 @@ def _camera_uri(config: DeviceConfig) -> str:
     if config.camera.uri is None:
         raise UsageError(f"no camera was given: add --camera with one of {', '.join(EXAMPLES.values())}")
     return config.camera.uri
-
-
-def _ms(start: float, end: float) -> float:
-    return round((end - start) * 1e3, 3)
