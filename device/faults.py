@@ -26,6 +26,19 @@ class Fault:
 _CAMERA = (
     Fault("camera-stalled", "the camera sends no pictures", "check its cable"),
     Fault("camera-disconnected", "the camera is gone", "plug it in again"),
+    Fault("camera-failed", "the camera's driver failed", "it is being opened again; note it if it happens again"),
+    Fault("camera-unsettled", "the camera does not keep its settings", "close other programs that use it"),
+    Fault("camera-stale", "the camera sends old pictures", "it is being opened again; note it if it happens again"),
+    Fault("camera-wrong-format", "the camera sends no colour picture", "set it to 8-bit colour"),
+    Fault("camera-wrong-size", "the camera's picture changed its size", "start again if you changed the camera"),
+    Fault("camera-black", "the picture is black", "switch the lamp on and open the light path"),
+    Fault("camera-saturated", "the picture is all white", "turn the lamp down"),
+    Fault("camera-colourless", "the picture lost its colours", "set the camera to colour"),
+    Fault("camera-cut-short", "the lower part of the picture is missing", "check the camera's cable"),
+    Fault("camera-frozen", "the camera repeats the same picture", "unplug it and plug it in again"),
+    Fault("camera-torn", "the picture is put together from two", "check the camera's cable"),
+    Fault("camera-noisy", "the picture drowns in noise", "add light and check the camera's cable"),
+    Fault("camera-colour-drift", "the picture's colours have drifted", "check lamp and filters, then start again"),
 )
 _ENGINE = (
     Fault("engine-not-started", "the engine does not start", "see `alledge doctor` for what is missing"),

@@ -1,8 +1,10 @@
 """Cameras: where fields come from. Each other file here is one of them, named after its URI scheme."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from typing import Protocol
 from urllib.parse import parse_qsl
 
@@ -12,11 +14,15 @@ from numpy.typing import NDArray
 from alledge import backends
 from alledge.errors import BackendMissing, ImageError, UsageError
 
+from ..faults import FAULTS, CameraFault
+
 EXAMPLES = {
     "file": "file:///path/image-or-folder",
     "video": "video:///path.mkv",
     "synthetic": "synthetic://?seed=1&class=pre_b",
+    "emulated": "emulated://stalled@3s-8s/synthetic://?seed=1",
 }
+_ON_DISK = ("file", "video")
 _LATER = ("picamera2", "v4l2", "csi")
 
 
@@ -27,14 +33,18 @@ class Frame:
     Attributes:
         rgb: uint8 [H, W, 3].
         taken_at: ISO 8601, UTC; from a clock that may be wrong, so never order by it.
-        metadata: `source` (file name, URI ...).
+        metadata: `source` (file name, URI ...); `emulated`: which faults an emulated camera put in.
         encoded: the file it came in, byte for byte (a JPEG, say), where the camera has one; for the archive.
+        original: the same field at full resolution, uint8 [H', W', 3] RGB, for the archive; None when `rgb` is that.
+        exposed_at: when its first row was exposed, in seconds of the monotonic clock; None when the camera cannot tell.
     """
 
     rgb: NDArray[np.uint8]
     taken_at: str
     metadata: Mapping[str, str] = field(default_factory=dict)
     encoded: bytes = b""
+    original: NDArray[np.uint8] | None = None
+    exposed_at: float | None = None
 
 
 class FrameError(ImageError):
@@ -44,6 +54,15 @@ class FrameError(ImageError):
         super().__init__(message)
         self.source = source
         self.taken_at = taken_at
+
+
+class FrameFault(FrameError, CameraFault):
+    """Raised when a frame shows that its camera is at fault, and must not be judged. `fault` names it."""
+
+    def __init__(self, name: str, frame: Frame) -> None:
+        self.fault = FAULTS[name]
+        self.source, self.taken_at = frame.metadata.get("source", ""), frame.taken_at
+        Exception.__init__(self, self.fault.sentence)  # its two parents want different arguments
 
 
 class Camera(Protocol):
@@ -69,6 +88,18 @@ def open_camera(uri: str) -> Camera:
         BackendMissing: for a camera of the contract that this version cannot drive yet.
         CameraError: when it cannot be opened.
     """
+    return opener(uri)()
+
+
+def opener(uri: str) -> Callable[[], Camera]:
+    """What opens the camera of a URI, again and again.
+
+    That is its back end's `create`, unless the back end has an `opener` of its own because something has to be
+    remembered from one opening to the next.
+
+    Raises:
+        UsageError, BackendMissing: as `open_camera`.
+    """
     scheme, mark, rest = uri.partition("://")
     shown = ", ".join(EXAMPLES.values())
     if not mark:
@@ -77,8 +108,14 @@ def open_camera(uri: str) -> Camera:
         raise BackendMissing(f"camera {scheme}:// is not in this version yet; it has {shown}")
     if scheme not in backends.names("camera"):
         raise UsageError(f"camera {uri!r}: scheme {scheme!r} is unknown, expected one of {shown}")
-    camera: Camera = backends.load("camera", scheme)(rest)
-    return camera
+    create = backends.load("camera", scheme)
+    own: Callable[[str], Callable[[], Camera]] | None = getattr(sys.modules[create.__module__], "opener", None)
+    return partial(create, rest) if own is None else own(rest)
+
+
+def is_live(uri: str) -> bool:
+    """Whether these frames come from a device now, and not from images or a film on disk."""
+    return uri.partition("://")[0] not in _ON_DISK
 
 
 def parse_query(uri: str, query: str, allowed: tuple[str, ...]) -> dict[str, str]:

@@ -1,17 +1,23 @@
 """Drawn smears as a camera: endless, repeatable, for demos, tests and benchmarks. Not patient data."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from alledge.errors import UsageError
 from alledge.labels import LABELS
 from alledge.synthetic import draw_field
 
 from . import Frame, now, parse_query
 
-KEYS = ("seed", "class", "size")
+KEYS = ("seed", "class", "size", "width", "height", "fields")
 _SIZES = range(32, 4097)  # px, what `draw_field` draws
 
 
 def create(rest: str) -> "SyntheticCamera":
     """Open `synthetic://?seed=1&class=pre_b&size=224`; without a class all four come in turn.
+
+    `width` and `height` ask for pictures that are not square. With `fields=N` only N fields are drawn, once, and then
+    come round again: the fastest camera there is, to measure everything else with.
 
     Raises:
         UsageError: for an unknown key, class, or a number out of range.
@@ -25,11 +31,14 @@ def create(rest: str) -> "SyntheticCamera":
     if label is not None and label not in LABELS:
         raise UsageError(f"camera {uri!r}: class {label!r} is unknown, expected one of {', '.join(LABELS)}")
     seed, size = _number(uri, asked, "seed", 0, range(2**31)), _number(uri, asked, "size", 224, _SIZES)
-    return SyntheticCamera(seed, label, size)
+    shape = _number(uri, asked, "height", size, _SIZES), _number(uri, asked, "width", size, _SIZES)
+    return SyntheticCamera(seed, label, shape, _number(uri, asked, "fields", 0, range(1, 1001)))
 
 
 def _number(uri: str, asked: dict[str, str], key: str, default: int, allowed: range) -> int:
-    value = asked.get(key, str(default))
+    if key not in asked:
+        return default
+    value = asked[key]
     if not value.isascii() or not value.isdigit() or int(value) not in allowed:
         raise UsageError(f"camera {uri!r}: {key}={value} is out of range, expected a whole number from "
                          f"{allowed.start} to {allowed.stop - 1}")
@@ -39,17 +48,27 @@ def _number(uri: str, asked: dict[str, str], key: str, default: int, allowed: ra
 class SyntheticCamera:
     """Field i is drawn from seed + i; the same URI gives the same fields."""
 
-    def __init__(self, seed: int, label: str | None, size: int) -> None:
-        self._seed, self._label, self._size = seed, label, size
-        self._drawn = 0
+    def __init__(self, seed: int, label: str | None, shape: tuple[int, int], fields: int = 0) -> None:
+        self._seed, self._label, self._shape = seed, label, shape
+        self._kept = [self._draw(i) for i in range(fields)]
+        self._given = 0
 
     def read(self) -> Frame | None:
-        """Draw the next field."""
-        label = self._label or LABELS[self._drawn % len(LABELS)]
-        seed = self._seed + self._drawn
-        field = draw_field(label, seed, self._size)
-        self._drawn += 1
-        return Frame(field.rgb, now(), {"source": f"synthetic {label} seed {seed}"})
+        """The next field."""
+        number = self._given
+        self._given += 1
+        rgb, source = self._kept[number % len(self._kept)] if self._kept else self._draw(number)
+        return Frame(rgb, now(), {"source": source})
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _draw(self, number: int) -> tuple[NDArray[np.uint8], str]:
+        """Field `number`, uint8 [H, W, 3] RGB, read-only: the middle of a square one."""
+        label = self._label or LABELS[number % len(LABELS)]
+        height, width = self._shape
+        square = draw_field(label, self._seed + number, max(height, width)).rgb
+        top, left = (square.shape[0] - height) // 2, (square.shape[1] - width) // 2
+        rgb = np.ascontiguousarray(square[top:top + height, left:left + width])
+        rgb.flags.writeable = False
+        return rgb, f"synthetic {label} seed {self._seed + number}"

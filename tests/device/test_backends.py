@@ -14,7 +14,7 @@ import pytest
 
 from alledge import backends
 from alledge.bundle import Bundle
-from alledge.device.camera import EXAMPLES, Camera, open_camera
+from alledge.device.camera import EXAMPLES, Camera, is_live, open_camera
 from alledge.device.display import Display, open_display
 from alledge.device.engine import open_engine
 from alledge.device.screen import screen
@@ -39,9 +39,10 @@ def load(kind: str, name: str) -> Any:
 
 def test_every_kind_has_its_back_ends() -> None:
     assert {kind: backends.names(kind) for kind in ("camera", "engine", "display", "sink", "trigger")} == {
-        "camera": ["file", "synthetic", "video"], "engine": ["onnx", "tflite"], "display": ["png", "terminal"],
-        "sink": ["jsonl", "sqlite"], "trigger": ["gpio", "interval", "keyboard"]}
-    assert list(EXAMPLES) == ["file", "video", "synthetic"]
+        "camera": ["emulated", "file", "synthetic", "video"],
+        "engine": ["onnx", "tflite"], "display": ["png", "terminal"], "sink": ["jsonl", "sqlite"],
+        "trigger": ["gpio", "interval", "keyboard"]}
+    assert sorted(EXAMPLES) == backends.names("camera")
 
 
 @pytest.fixture
@@ -59,7 +60,8 @@ def camera_uri(tmp_path: Path) -> Callable[[str], str]:
                 film.write(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
             film.release()
             return f"video://{tmp_path / 'film.avi'}"
-        return "synthetic://?seed=1&class=pre_b&size=96"
+        drawn = "synthetic://?seed=1&class=pre_b&size=96"
+        return f"emulated://black@9/{drawn}" if name == "emulated" else drawn
     return make
 
 
@@ -77,7 +79,7 @@ def test_camera(name: str, camera_uri: Callable[[str], str]) -> None:
         assert first.metadata["source"] != second.metadata["source"]
         wanted = draw_field("pre_b", 1, 96).rgb  # red and blue must not be swapped anywhere
         assert np.abs(first.rgb.mean((0, 1)) - wanted.mean((0, 1))).max() < 3
-        assert name == "synthetic" or camera.read() is None
+        assert is_live(camera_uri(name)) or camera.read() is None
 
 
 @pytest.fixture

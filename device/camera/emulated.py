@@ -1,0 +1,144 @@
+"""A camera with faults on order, around any other one: for tests and demos. Every frame says that it is emulated.
+
+`emulated://black@3-5,stalled@8s-12s/synthetic://?seed=1`: after the scheme, which fault from when to when, then the
+URI of the camera that gives the pictures. Faults have the names of `FAULTS` without `camera-`. `3-5` counts fields from
+1, both ends included, and a refused opening counts like a field; `8s-12s` are seconds since the first opening. Without
+an end it is that one field or that one second.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from alledge.errors import CameraError, UsageError
+
+from ..faults import CameraFault
+from . import Camera, Frame, _damage
+from . import opener as camera_opener
+
+HOLD_S = 5.0  # how long a stalled read blocks, unless its seconds are over earlier
+_OLD_S = 10.0
+_TROUBLE = ("stalled", "disconnected", "failed", "unsettled", "stale")
+FAULTS = (*_TROUBLE, *_damage.DAMAGE)
+_RULE = re.compile(r"(?P<fault>[a-z-]+)@(?P<first>\d+)(?P<unit>s?)(?:-(?P<last>\d+)(?P=unit))?")
+
+
+@dataclass(frozen=True)
+class Order:
+    """One fault, from when to when: numbers of fields, or seconds."""
+
+    fault: str
+    first: int
+    last: int
+    seconds: bool
+
+    def on(self, field: int, elapsed_s: float) -> bool:
+        """Whether it is time."""
+        return self.first <= elapsed_s < self.last if self.seconds else self.first <= field <= self.last
+
+
+def create(rest: str) -> Camera:
+    """Open `emulated://` followed by faults and another camera's URI.
+
+    Raises:
+        UsageError: for an unknown fault or range, or whatever that URI has wrong.
+        CameraError: when that camera cannot be opened.
+    """
+    return opener(rest)()
+
+
+def opener(rest: str) -> Callable[[], Camera]:
+    """What opens it again and again; fields and time run on in between, as a real device's do."""
+    wanted, _, uri = rest.partition("/")
+    return _Device(tuple(_order(rest, rule) for rule in wanted.split(",") if rule), camera_opener(uri)).open
+
+
+def _order(rest: str, rule: str) -> Order:
+    found = _RULE.fullmatch(rule)
+    if found is None or found["fault"] not in FAULTS:
+        raise UsageError(f"camera 'emulated://{rest}': {rule!r} is not understood, expected FAULT@FIRST-LAST (fields) "
+                         f"or FAULT@FROMs-TOs (seconds), FAULT one of {', '.join(FAULTS)}")
+    first, seconds = int(found["first"]), bool(found["unit"])
+    last = int(found["last"] or first + seconds)
+    if last < first:
+        raise UsageError(f"camera 'emulated://{rest}': {rule!r} ends before it begins")
+    return Order(found["fault"], first, last, seconds)
+
+
+class _Device:
+    """What goes on whether or not anybody holds it open: its fields are counted, its time passes."""
+
+    def __init__(self, orders: tuple[Order, ...], open: Callable[[], Camera]) -> None:
+        self._orders, self._open = orders, open
+        self._field = 0
+        self._since: float | None = None
+        self.sent: Frame | None = None
+
+    def open(self) -> "EmulatedCamera":
+        if self._since is None:
+            self._since = time.monotonic()
+        if "disconnected" in self._on(self._field + 1):
+            self._field += 1
+            raise CameraError("emulated: there is no such device")
+        return EmulatedCamera(self, self._open())
+
+    def next_field(self) -> tuple[int, tuple[str, ...]]:
+        """Its number and the faults on it."""
+        self._field += 1
+        return self._field, self._on(self._field)
+
+    def hold(self, field: int) -> None:
+        """Block as a driver does that waits for a frame, and then gives up."""
+        end = time.monotonic() + HOLD_S
+        while "stalled" in self._on(field):
+            if time.monotonic() > end:
+                raise CameraFault("camera-stalled", "emulated")
+            time.sleep(0.01)
+
+    def _on(self, field: int) -> tuple[str, ...]:
+        elapsed = time.monotonic() - (self._since or 0.0)
+        return tuple(order.fault for order in self._orders if order.on(field, elapsed))
+
+
+class EmulatedCamera:
+    """Passes frames on, and does to them and to its reader what was ordered."""
+
+    def __init__(self, device: _Device, inner: Camera) -> None:
+        self._device, self._inner = device, inner
+
+    def read(self) -> Frame | None:
+        """The next frame, spoiled as ordered."""
+        field, faults = self._device.next_field()
+        _fail(self._device, field, faults)
+        frame = self._inner.read()
+        if frame is None:
+            return None
+        sent = self._device.sent = _spoil(frame, self._device.sent or frame, faults)
+        return replace(sent, metadata={
+            **frame.metadata, "source": f"emulated: {frame.metadata.get('source', '')}",
+            "emulated": ", ".join(faults) or "no fault"})
+
+    def close(self) -> None:
+        """Close the camera within."""
+        self._inner.close()
+
+
+def _spoil(frame: Frame, before: Frame, faults: tuple[str, ...]) -> Frame:
+    rgb = frame.rgb
+    for fault in faults:
+        if fault in _damage.DAMAGE:
+            rgb = _damage.DAMAGE[fault](rgb, before.rgb)
+    return replace(frame, rgb=rgb, encoded=frame.encoded if rgb is frame.rgb else b"",
+                   exposed_at=time.monotonic() - _OLD_S if "stale" in faults else frame.exposed_at)
+
+
+def _fail(device: _Device, field: int, faults: tuple[str, ...]) -> None:
+    if "stalled" in faults:
+        device.hold(field)
+    if "disconnected" in faults:
+        raise CameraError("emulated: the device is gone")
+    if "failed" in faults:
+        raise RuntimeError("emulated: the driver fails")
+    if "unsettled" in faults:
+        raise CameraFault("camera-unsettled", "emulated")

@@ -1,0 +1,159 @@
+"""What a frame's pixels say about the camera that sent it. Pure: no thread, no clock.
+
+These are faults of the machine, so the limits are wide: a field that is only dark, pale or out of focus is the quality
+gate's to judge. They were set on 200 Taleghani images, 119 of two other laboratories and 48 synthetic fields, of which
+`docs/cameras.md` gives the figures.
+"""
+
+import zlib
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+DARK = 16  # grey level, black in limited-range video
+BRIGHT = 250  # grey level from which on a pixel counts as burnt out
+SHARE = 0.98  # of the pixels, for a picture that is "all" black, white or grey; clean fields: dark 0.002, bright 0.69
+CUT = 0.02  # share of the rows that end the picture in one colour; clean fields: none
+TEAR = 0.25  # share of a row's pixels that jump where their neighbours do not; clean fields: up to 0.18
+NOISE = 12.0  # grey levels, standard deviation; clean fields: up to 3.0
+DRIFT = 0.20  # relative change of the background's red or blue against green; clean fields: 0.13 from their median
+_COLUMNS = 160  # pixels of each row that are looked at; all rows are
+_STEP = 6  # grey levels; a smaller step from row to row is noise or JPEG blocks
+_JUMP = 2.5  # times the steps before and after it
+_BEND = np.array([[-1], [2], [-1]], np.float32)  # second difference of rows
+_REFERENCE = 5  # accepted frames whose median is what later colours are compared with
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A frame in numbers.
+
+    Attributes:
+        size: height and width in pixels.
+        dark, bright, colourless, lost: shares of black, of burnt-out and of exactly grey pixels, and of the rows at the
+            bottom that are one colour each; 0-1.
+        tear: largest share of a row's pixels that differ abruptly from the row above, 0-1.
+        noise: standard deviation in grey levels.
+        colour: red and blue of the brightest twentieth, relative to green.
+        digest: equal for equal pixels.
+    """
+
+    size: tuple[int, int]
+    dark: float
+    bright: float
+    colourless: float
+    lost: float
+    tear: float
+    noise: float
+    colour: tuple[float, float]
+    digest: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a camera has shown so far: size and colours of its first accepted frames, digest of its last frame."""
+
+    size: tuple[int, int] | None = None
+    colours: tuple[tuple[float, float], ...] = ()
+    digest: int | None = None
+
+    def after(self, figures: Figures, accepted: bool) -> "Seen":
+        """The same after one more frame."""
+        if not accepted:
+            return replace(self, digest=figures.digest)
+        colours = self.colours if len(self.colours) == _REFERENCE else (*self.colours, figures.colour)
+        return Seen(self.size or figures.size, colours, figures.digest)
+
+
+def is_picture(rgb: NDArray[np.generic]) -> bool:
+    """Whether this is uint8 [H, W, 3] with rows enough to look at."""
+    return rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3 and min(rgb.shape[:2]) >= 8
+
+
+def measure(rgb: NDArray[np.uint8]) -> Figures:
+    """Figures of uint8 [H, W, 3] RGB, on all rows and every so many columns: 0.3 ms for 1280x720."""
+    size = min(_COLUMNS, rgb.shape[1]), rgb.shape[0]
+    sample = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    red, green, blue = cv2.split(sample)
+    most, least = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+    return Figures(
+        size=rgb.shape[:2],
+        dark=_share(most <= DARK),
+        bright=_share(least >= BRIGHT),
+        colourless=_share(most == least),
+        lost=_lost(sample),
+        tear=_tear(sample),
+        noise=_noise(green),
+        colour=_background(sample, green),
+        digest=zlib.crc32(sample.data),
+    )
+
+
+def fault_of(figures: Figures, seen: Seen) -> str | None:
+    """Name of the camera fault that a frame of these figures shows, the plainest first; None for a sound one."""
+    found = {
+        "camera-wrong-size": seen.size not in (None, figures.size),
+        "camera-black": figures.dark >= SHARE,
+        "camera-saturated": figures.bright >= SHARE,
+        "camera-colourless": figures.colourless >= SHARE,
+        "camera-cut-short": figures.lost >= CUT,
+        "camera-frozen": figures.digest == seen.digest,
+        "camera-torn": figures.tear >= TEAR,
+        "camera-noisy": figures.noise >= NOISE,
+        "camera-colour-drift": _drifted(figures.colour, seen.colours),
+    }
+    return next((name for name, on in found.items() if on), None)
+
+
+def _share(mask: NDArray[np.bool_]) -> float:
+    return float(np.count_nonzero(mask)) / mask.size
+
+
+def _lost(sample: NDArray[np.uint8]) -> float:
+    """Share of rows at the bottom that are one colour each, burnt-out ones apart.
+
+    A border that the picture has at the top as well (a field stop) is no loss.
+    """
+    if not _plain(sample[-1:])[0]:
+        return 0.0  # nearly always, and at once
+    plain = _plain(sample)
+    return 0.0 if plain[0] else float(np.argmin(plain[::-1])) / len(plain)
+
+
+def _plain(rows: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return (rows == rows[:, :1]).all((1, 2)) & (rows[:, 0].min(1) < BRIGHT)
+
+
+def _tear(sample: NDArray[np.uint8]) -> float:
+    """The optics blur every true edge over several rows; between two pictures put together there is none to blur."""
+    red, green, blue = cv2.split(cv2.absdiff(sample[1:], sample[:-1]))
+    steps = cv2.max(cv2.max(red, green), blue)
+    around = cv2.max(cv2.max(steps[:-2], steps[2:]), _STEP)
+    jumps = cv2.compare(steps[1:-1], cv2.multiply(around, _JUMP), cv2.CMP_GT)
+    return float(cv2.reduce(jumps, 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F).max()) / 255
+
+
+def _noise(green: NDArray[np.uint8]) -> float:
+    """From the median second difference of rows, which edges hardly move; sqrt(6) is its gain for white noise."""
+    bends = cv2.convertScaleAbs(cv2.filter2D(green, cv2.CV_16S, _BEND))
+    return 1.4826 * _quantile(bends, 0.5) / 6**0.5
+
+
+def _background(sample: NDArray[np.uint8], green: NDArray[np.uint8]) -> tuple[float, float]:
+    """Colour of the light where least is in its way: it stays the same from slide to slide, the stain does not."""
+    bright = cv2.compare(green, _quantile(green, 0.95), cv2.CMP_GE)
+    red, level, blue, _ = cv2.mean(sample, bright)
+    return (red + 1) / (level + 1), (blue + 1) / (level + 1)  # plus one level: black has a colour of no consequence
+
+
+def _quantile(levels: NDArray[np.uint8], share: float) -> int:
+    counts = np.cumsum(cv2.calcHist([levels], [0], None, [256], [0, 256]))
+    return int(np.searchsorted(counts, share * counts[-1]))
+
+
+def _drifted(colour: tuple[float, float], reference: tuple[tuple[float, float], ...]) -> bool:
+    if len(reference) < _REFERENCE:
+        return False
+    return bool((np.abs(colour / np.median(reference, axis=0) - 1) >= DRIFT).any())
