@@ -23,12 +23,13 @@ class _End(Exception):
 
 
 class Ahead(Generic[T]):
-    """Every item of `items`, made in a thread named `name`."""
+    """Every item of `items`, made in a thread named `name`, at most `depth` that nobody has taken yet."""
 
-    def __init__(self, items: Iterable[T], name: str) -> None:
+    def __init__(self, items: Iterable[T], name: str, depth: int = 1) -> None:
         self._made: SimpleQueue[T | _End] = SimpleQueue()
         self._wanted: SimpleQueue[bool] = SimpleQueue()
-        self._wanted.put(True)
+        for _ in range(depth):
+            self._wanted.put(True)
         self._thread = Thread(target=self._make, args=(iter(items),), name=name, daemon=True)
         self._thread.start()
 
@@ -111,14 +112,25 @@ class Newest(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         """The newest item now, then the newest after that ..."""
+        for item in self.or_idle(None):
+            assert item is not None
+            yield item
+
+    def or_idle(self, seconds: float | None) -> Iterator[T | None]:
+        """The same, and None whenever nothing has come for so long.
+
+        Raises:
+            BaseException: what ended the iterator behind, after its last item.
+        """
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._end)
-                if not self._waiting:
-                    if self._end is not None and self._end.error is not None:
-                        raise self._end.error
-                    return
-                item = self._waiting.popleft()
+                self._changed.wait_for(lambda: self._waiting or self._end, seconds)
+                item = self._waiting.popleft() if self._waiting else None
+                end = self._end
+            if item is None and end is not None:
+                if end.error is not None:
+                    raise end.error
+                return
             yield item
 
     def close(self) -> None:

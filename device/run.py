@@ -1,7 +1,8 @@
 """A run: its stages side by side, each at its own pace, and the promise that holds them together.
 
-A field is acknowledged (shown, reported) only after its result is on disk. Capturing, preparing and inferring have a
-thread each and work one field ahead (`ahead`); this thread keeps results and reports them; the display has its own.
+A field is acknowledged (shown, reported) only after its result is on disk. Capturing, preparing, inferring and keeping
+have a thread each and work a field ahead (`ahead`); the database's writer and the display have their own; this thread
+waits for the disk, hands on to the display and reports.
 """
 
 import signal
@@ -9,41 +10,35 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import perf_counter
 
-import cv2
-
-from alledge import reference
 from alledge.config import DeviceConfig
-from alledge.errors import AlledgeError, EngineError, NoVerdict, UsageError
+from alledge.errors import EngineError, NoVerdict, SinkError, UsageError
 from alledge.verdict import Verdict
 
-from .admission import open_bundle
 from .ahead import Ahead, Newest
-from .camera import EXAMPLES, Camera, open_camera
-from .display import open_display
-from .events import FaultEvent
-from .pipeline import Pipeline
-from .showing import Showing, fault_scene, verdict_scene
-from .sink import Sink, open_sink
-from .stages import Answer, capture, conclude, infer, prepare
-from .supervised import supervise
+from .asking import first_after_press, one_a_press
+from .events import FaultEvent, FaultsOn
+from .faults import FAULTS
+from .showing import fault_scene, verdict_scene
+from .stages import Answer, Mark, Pending, Shot, capture, infer, keep, ms, prepare
+from .station import Station, open_station
+from .status_led import Light
 
-Tell = Callable[[Verdict], None]
-Note = Callable[[FaultEvent], None]
-NO_DISPLAY = "none"
 BEAT_S = 0.5  # how often the loop looks up when no field comes
+AT_ONCE = 16  # results that may wait for the disk together: a slow card takes as long for one as for all of them
 
 
 @dataclass(frozen=True)
-class Station:
-    """Everything a run holds open."""
+class Result:
+    """A field whose result is on disk, and what it was made of."""
 
-    pipeline: Pipeline
-    camera: Camera
-    sinks: tuple[Sink, ...]
-    showing: Showing | None
+    verdict: Verdict
+    answer: Answer
+
+
+Tell = Callable[[Verdict], None]
+Note = Callable[[FaultEvent], None]
 
 
 @dataclass
@@ -56,12 +51,12 @@ class Summary:
     engine_fault: str = ""
     interrupted: bool = False
 
-    def count(self, verdict: Verdict, answer: Answer) -> None:
-        """Count one field that is on disk."""
+    def count(self, result: Result) -> None:
+        """Count one field."""
         self.fields += 1
-        self.conclusive += verdict.conclusive
-        self.unreadable += answer.sight.look is None
-        self.engine_fault = answer.failure or self.engine_fault
+        self.conclusive += result.verdict.conclusive
+        self.unreadable += result.answer.sight.look is None
+        self.engine_fault = result.answer.failure or self.engine_fault
 
 
 def run(config: DeviceConfig, frames: int | None = None, tell: Tell = lambda verdict: None,
@@ -81,47 +76,15 @@ def run(config: DeviceConfig, frames: int | None = None, tell: Tell = lambda ver
         raise UsageError(f"frames={frames} is out of range: expected 1 or more")
     summary = Summary()
     with (open_station(config) as station, stopped_by_signals() as stop,
-          overlapped(station, stop, frames) as answers):
-        for item in results(station, answers.or_idle(BEAT_S)):
+          side_by_side(station, stop, frames) as pending):
+        for item in results(station, pending.or_idle(BEAT_S)):
             if isinstance(item, FaultEvent):
                 note(item)
             else:
-                summary.count(*item)
-                tell(item[0])
+                summary.count(item)
+                tell(item.verdict)
         summary.interrupted = stop.is_set()
     return summary
-
-
-def results(station: Station,
-            answers: Iterable[Answer | FaultEvent | None]) -> Iterator[tuple[Verdict, Answer] | FaultEvent]:
-    """Each field's result, kept on disk and then handed to the display; and the faults that came between them."""
-    showing = station.showing
-    for answer in answers:
-        if showing is not None:
-            yield from showing.events()
-        if isinstance(answer, FaultEvent):
-            if showing is not None:
-                showing.post(fault_scene(answer.sentence))
-            yield answer
-        elif answer is not None:
-            yield _keep_and_show(station, answer), answer
-
-
-@contextmanager
-def overlapped(station: Station, stop: threading.Event, frames: int | None) -> Iterator[Ahead[Answer | FaultEvent]]:
-    """The stages, running. A camera that cannot wait is read all the time, and its newest field is taken."""
-    pipeline, camera = station.pipeline, station.camera
-    with ExitStack() as stack:
-        shots = capture(camera, stop)
-        first = Newest(shots, "capture", lambda shot: isinstance(shot, FaultEvent)) if getattr(camera, "live", False) \
-            else Ahead(shots, "capture")
-        shots_ahead = stack.enter_context(closing(first))
-        sights = stack.enter_context(closing(Ahead(prepare(pipeline, shots_ahead, frames), "prepare")))
-        answers = stack.enter_context(closing(Ahead(infer(pipeline, sights), "infer")))
-        try:
-            yield answers
-        finally:
-            stop.set()
 
 
 def judge(summary: Summary) -> None:
@@ -139,41 +102,80 @@ def judge(summary: Summary) -> None:
 
 
 @contextmanager
-def open_station(config: DeviceConfig) -> Iterator[Station]:
-    """Open everything, the display first, so that it can show why the rest cannot be opened.
-
-    Raises:
-        BundleRefused: when this machine does not reproduce the bundle's goldens.
-        AlledgeError: for whatever cannot be opened.
-        Exception: whatever else ends the run, once the display has been told: it must not go on showing a verdict.
-    """
+def side_by_side(station: Station, stop: threading.Event, frames: int | None) -> Iterator[Ahead[Pending | Mark]]:
+    """The stages, running. `stop` ends capturing; what was captured comes out all the same."""
+    pipeline, storage = station.pipeline, station.storage
+    archived = storage is not None and storage.archive is not None
     with ExitStack() as stack:
-        showing = _open_showing(config)
-        if showing is not None:
-            stack.enter_context(closing(showing))
+        def ahead(items: Iterable, name: str, depth: int = 1) -> Ahead:
+            return stack.enter_context(closing(Ahead(items, name, depth)))
+
+        shots: Iterable[Shot | Mark] = capture(station.camera, stop, storage, station.patient)
+        if station.free_running:
+            shots = newest = stack.enter_context(closing(Newest(shots, "capture", lambda shot: not isinstance(shot, Shot))))
+            if station.trigger is not None:
+                shots = ahead(first_after_press(newest, station.trigger, stop), "trigger")
+        elif station.trigger is not None:
+            shots = ahead(one_a_press(iter(shots), station.trigger, stop), "capture")
+        else:
+            shots = ahead(shots, "capture")
+        sights = ahead(prepare(pipeline, shots, frames, archived), "prepare")
+        answers = ahead(infer(pipeline, sights), "infer")
         try:
-            pipeline = stack.enter_context(open_pipeline(config))
-            camera = stack.enter_context(closing(open_camera(_camera_uri(config))))
-            sinks = tuple(stack.enter_context(closing(s)) for s in _open_sinks(config))
-            yield Station(pipeline, camera, sinks, showing)
-        except Exception as error:
-            if showing is not None:
-                showing.post(fault_scene(_sentence(error)))
-            raise
+            yield ahead(keep(pipeline, answers, station.database, storage if archived else None), "keep", AT_ONCE)
+        finally:
+            stop.set()
 
 
-@contextmanager
-def open_pipeline(config: DeviceConfig) -> Iterator[Pipeline]:
-    """Bundle and engine, proven on the bundle's goldens before they are trusted with a field."""
-    cv2.setNumThreads(1)  # the stages are the parallelism; OpenCV's own threads would only get in their way
-    bundle = open_bundle(bundle_path(config), config.bundle)
-    with closing(supervise(bundle, config.engine.name, config.engine.threads)) as engine:
-        yield Pipeline(bundle, engine)
+def results(station: Station, pending: Iterable[Pending | Mark | None]) -> Iterator[Result | FaultEvent]:
+    """Each field's result once it is on disk and handed to the display; and the faults that came between them."""
+    on, unwritten = set[str](), FaultsOn()
+    for item in pending:
+        events = [] if station.showing is None else station.showing.events()
+        result = None
+        if isinstance(item, FaultEvent):
+            events.append(item)
+        elif isinstance(item, Pending):
+            try:
+                result = _acknowledge(station, item)
+                events += unwritten.become({})
+            except SinkError as error:
+                if not station.patient:
+                    raise
+                events += unwritten.become({FAULTS["storage-failed"]: str(error)})
+        for event in events:
+            _signal(station, event, on)
+            yield event
+        if result is not None:
+            yield result
 
 
-def bundle_path(config: DeviceConfig) -> Path:
-    """The bundle to run: the configured one, else the reference model's that comes with the package."""
-    return config.bundle.path or reference.BUNDLE
+def _acknowledge(station: Station, pending: Pending) -> Result:
+    """Wait for the disk, then show.
+
+    The stored row cannot know how long storing and showing it took: its `total` ends where storing begins. What is
+    returned (and printed by `run --json`) has all six timings. A display at its own pace holds no field up.
+    """
+    verdict, answer = pending.stored.result(), pending.answer
+    for sink in station.sinks:
+        verdict = sink.write(verdict)
+    kept = perf_counter()
+    if station.showing is not None:
+        look = answer.sight.look
+        station.showing.post(verdict_scene(verdict, None if look is None else look.tile))
+    shown = perf_counter()
+    final = {"log": ms(pending.decided, kept), "display": ms(kept, shown),
+             "total": ms(answer.sight.shot.started, shown)}
+    return Result(replace(verdict, timings_ms={**verdict.timings_ms, **final}), answer)
+
+
+def _signal(station: Station, event: FaultEvent, on: set[str]) -> None:
+    """A fault's beginning or end on display and LED; `on` are the names of those that are on."""
+    (on.add if event.began else on.discard)(event.fault.name)
+    if station.showing is not None:
+        station.showing.post(fault_scene(event.sentence))
+    if station.led is not None:
+        station.led.show(Light.FAULT if on else Light.READY)
 
 
 @contextmanager
@@ -195,49 +197,3 @@ def stopped_by_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _keep_and_show(station: Station, answer: Answer) -> Verdict:
-    """To disk first, then to the display.
-
-    The stored row cannot know how long storing and showing it took: its `total` ends where storing begins. What is
-    returned (and printed by `run --json`) has all six timings. A display at its own pace holds no field up.
-    """
-    verdict = conclude(station.pipeline, answer)
-    decided = perf_counter()
-    for sink in station.sinks:
-        verdict = sink.write(verdict)
-    kept = perf_counter()
-    if station.showing is not None:
-        look = answer.sight.look
-        station.showing.post(verdict_scene(verdict, None if look is None else look.tile))
-    shown = perf_counter()
-    final = {"log": _ms(decided, kept), "display": _ms(kept, shown), "total": _ms(answer.sight.shot.started, shown)}
-    return replace(verdict, timings_ms={**verdict.timings_ms, **final})
-
-
-def _ms(start: float, end: float) -> float:
-    return round((end - start) * 1e3, 3)
-
-
-def _sentence(error: Exception) -> str:
-    return str(error) if isinstance(error, AlledgeError) else f"{type(error).__name__}: {error}"
-
-
-def _open_showing(config: DeviceConfig) -> Showing | None:
-    name, options = config.display.name, config.display.options
-    if name in (None, NO_DISPLAY):
-        return None
-    return Showing(lambda: open_display(name, options), config.display.rate)
-
-
-def _open_sinks(config: DeviceConfig) -> Iterator[Sink]:
-    yield open_sink("sqlite", config.database)
-    if config.results.jsonl is not None:
-        yield open_sink("jsonl", config.results.jsonl)
-
-
-def _camera_uri(config: DeviceConfig) -> str:
-    if config.camera.uri is None:
-        raise UsageError(f"no camera was given: add --camera with one of {', '.join(EXAMPLES.values())}")
-    return config.camera.uri

@@ -1,30 +1,33 @@
-"""The stages that a field passes: capture, prepare, infer, conclude. Each is a generator over the one before it.
+"""The stages that a field passes: capture, prepare, infer, keep. Each is a generator over the one before it.
 
-None has a thread or a queue of its own; `run` puts each into its own (`ahead`). What goes wrong with one field becomes
-an inconclusive result with its reason. A fault of the machine travels between the fields, as an event, so that what
-came before it is kept and shown before it.
+None has a thread or a queue of its own; a run puts each into its own (`ahead`). What goes wrong with one field becomes
+an inconclusive result with its reason. Marks travel between the fields: a fault of the machine that began or ended, a
+sample that was closed. So what came before them is kept and shown before them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from threading import Event
 from time import perf_counter
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-from alledge.errors import EngineError, UsageError
+from alledge.errors import EngineError, SinkError, UsageError
 from alledge.labels import INCONCLUSIVE
 from alledge.verdict import Verdict
 
-from .camera import Camera, FrameError
+from .archive import Storage
+from .camera import Camera, Frame, FrameError, FrameFault
 from .engine import Output
 from .events import FaultEvent, FaultsOn
 from .faults import FAULTS, CameraFault, EngineFault
 from .pipeline import Look, Pipeline
+from .sink.sqlite import SqliteSink
+from .trigger import Press
 
-RETRY_S = 0.2  # a camera with a fault is asked again so soon; its own time-outs and back-off come on top
+RETRY_S = 0.1  # a camera at fault, or a full disk, is asked again so soon; time-outs and back-off are the watch's
+Mark = FaultEvent | Press
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,18 @@ class Shot:
     """A field as captured.
 
     Attributes:
-        rgb: uint8 [H, W, 3]; None when it could not be read, and then `lost` says why.
+        frame: None when it could not be read, and then `lost` says why; and once its pixels are no longer needed.
         started: when capturing began, seconds of `perf_counter`.
         timings_ms: stage -> milliseconds, as far as it has come.
     """
 
-    rgb: NDArray[np.uint8] | None
+    frame: Frame | None
     source: str
     taken_at: str
     started: float
     timings_ms: Mapping[str, float]
     lost: str = ""
+    camera: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,18 +75,40 @@ class Answer:
     faults: tuple[str, ...] = ()
 
 
-def capture(camera: Camera, stop: Event) -> Iterator[Shot | FaultEvent]:
+@dataclass(frozen=True)
+class Pending:
+    """A result on its way to the disk. decided: when it was sent there, seconds of `perf_counter`."""
+
+    answer: Answer
+    stored: "Future[Verdict]"
+    decided: float
+
+
+def capture(camera: Camera, stop: Event, storage: Storage | None = None,
+            patient: bool = False) -> Iterator[Shot | Mark]:
     """Fields from a camera until it has no more or `stop` is set; a camera's fault is waited out.
+
+    Args:
+        storage: asked for room before each field.
+        patient: wait for room where there is none.
 
     Raises:
         CameraError: when the camera fails in a way that has no name and so no recovery.
+        SinkError: when there is no room and nobody waits for it.
     """
     on = FaultsOn()
     while not stop.is_set():
+        full = storage.fault() if storage is not None else None
+        if full is not None:
+            if not patient:
+                raise SinkError(full.sentence)
+            yield from on.become({full: ""})
+            stop.wait(RETRY_S)
+            continue
         started = perf_counter()
         try:
             frame = camera.read()
-        except CameraFault as error:
+        except (FrameFault, CameraFault) as error:
             yield from on.become({error.fault: error.detail})
             stop.wait(RETRY_S)
             continue
@@ -92,29 +118,32 @@ def capture(camera: Camera, stop: Event) -> Iterator[Shot | FaultEvent]:
         if frame is None:
             return
         yield from on.become({})
-        yield Shot(frame.rgb, frame.metadata.get("source", ""), frame.taken_at, started, _took("capture", started))
+        about = {key: value for key, value in frame.metadata.items() if key != "source"}
+        yield Shot(frame, frame.metadata.get("source", ""), frame.taken_at, started, _took("capture", started), "", about)
 
 
-def prepare(pipeline: Pipeline, shots: Iterable[Shot | FaultEvent],
-            frames: int | None = None) -> Iterator[Sight | FaultEvent]:
-    """Crop, measure and segment; ends after `frames` fields."""
+def prepare(pipeline: Pipeline, shots: Iterable[Shot | Mark], frames: int | None = None,
+            archived: bool = False) -> Iterator[Sight | Mark]:
+    """Crop, measure and segment; ends after `frames` fields. A frame goes no further unless it is to be `archived`."""
     done = 0
     for shot in shots:
-        if isinstance(shot, FaultEvent):
+        if not isinstance(shot, Shot):
             yield shot
             continue
-        yield _prepared(pipeline, shot)
+        sight = _prepared(pipeline, shot)
+        yield sight if archived else replace(sight, shot=_without_pixels(sight.shot))
         done += 1
         if done == frames:
             return
 
 
-def infer(pipeline: Pipeline, sights: Iterable[Sight | FaultEvent]) -> Iterator[Answer | FaultEvent]:
+def infer(pipeline: Pipeline, sights: Iterable[Sight | Mark]) -> Iterator[Answer | Mark]:
     """Ask the model. A field that the engine failed on goes on without an answer."""
     camera, engine = FaultsOn(), FaultsOn()
     for sight in sights:
-        if isinstance(sight, FaultEvent):
-            list(camera.become({sight.fault: ""} if sight.began else {}))
+        if not isinstance(sight, Sight):
+            if isinstance(sight, FaultEvent):
+                list(camera.become({sight.fault: ""} if sight.began else {}))
             yield sight
             continue
         if sight.look is None:
@@ -133,6 +162,27 @@ def infer(pipeline: Pipeline, sights: Iterable[Sight | FaultEvent]) -> Iterator[
         yield Answer(replace(sight, shot=shot), output, name, failure, (*camera.names, *faults))
 
 
+def keep(pipeline: Pipeline, answers: Iterable[Answer | Mark], database: SqliteSink,
+         storage: Storage | None = None) -> Iterator[Pending | Mark]:
+    """Decide, archive and send each result to the database's writer, which puts those that wait to disk together.
+
+    Raises:
+        SinkError: when a picture cannot be archived.
+    """
+    for answer in answers:
+        if not isinstance(answer, Answer):
+            yield answer
+            continue
+        verdict, shot, look = conclude(pipeline, answer), answer.sight.shot, answer.sight.look
+        if storage is not None and shot.frame is not None:
+            kept = storage.keep(shot.frame, None if look is None else look.prepared.mask.pixels)
+            verdict = replace(verdict, frame_sha256=kept.frame_sha256, mask_sha256=kept.mask_sha256)
+            answer = replace(answer, sight=replace(answer.sight, shot=_without_pixels(shot)))
+        decided = perf_counter()
+        verdict = replace(verdict, timings_ms={**verdict.timings_ms, "total": ms(shot.started, decided)})
+        yield Pending(answer, database.submit(verdict), decided)
+
+
 def conclude(pipeline: Pipeline, answer: Answer) -> Verdict:
     """The verdict on a field; inconclusive, but never missing, when something failed on it."""
     shot, look = answer.sight.shot, answer.sight.look
@@ -143,24 +193,32 @@ def conclude(pipeline: Pipeline, answer: Answer) -> Verdict:
         verdict = Verdict(INCONCLUSIVE, 0.0, {}, (reason,), bundle_id=pipeline.bundle.id, caveat=pipeline.bundle.caveat)
         if look is not None:
             verdict = replace(verdict, quality=look.quality, coverage=look.prepared.mask.coverage)
-    return replace(verdict, taken_at=shot.taken_at, source=shot.source, engine=answer.engine, faults=answer.faults,
-                   timings_ms={**shot.timings_ms, **_took("total", shot.started)})
+    return replace(verdict, taken_at=shot.taken_at, source=shot.source, camera=shot.camera, engine=answer.engine,
+                   faults=answer.faults, timings_ms=shot.timings_ms)
+
+
+def ms(start: float, end: float) -> float:
+    """Milliseconds between two moments of `perf_counter`."""
+    return round((end - start) * 1e3, 3)
 
 
 def _prepared(pipeline: Pipeline, shot: Shot) -> Sight:
-    if shot.rgb is None:
+    if shot.frame is None:
         return Sight(shot, None)
-    started, look, lost = perf_counter(), None, ""
+    started = perf_counter()
     try:
-        look = pipeline.prepare(shot.rgb)
+        look = pipeline.prepare(shot.frame.rgb)
     except UsageError as error:
-        lost = str(error)
+        return Sight(replace(shot, lost=str(error)), None)
     except cv2.error as error:
-        lost = f"OpenCV cannot prepare it ({error.err})"
-    took = {} if look is None else _took("segment", started)
-    # the pixels end here: a frame of full size must not wait in memory for the model
-    return Sight(replace(shot, rgb=None, lost=lost, timings_ms={**shot.timings_ms, **took}), look)
+        return Sight(replace(shot, lost=f"OpenCV cannot prepare it ({error.err})"), None)
+    return Sight(replace(shot, timings_ms={**shot.timings_ms, **_took("segment", started)}), look)
+
+
+def _without_pixels(shot: Shot) -> Shot:
+    """A frame of full size must not wait in memory for what needs only its tile."""
+    return replace(shot, frame=None)
 
 
 def _took(stage: str, started: float) -> dict[str, float]:
-    return {stage: round((perf_counter() - started) * 1e3, 3)}
+    return {stage: ms(started, perf_counter())}

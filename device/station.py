@@ -1,0 +1,126 @@
+"""Everything a run holds open, opened in the order in which a person can be told what is wrong."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from alledge import reference
+from alledge.config import DeviceConfig
+from alledge.errors import AlledgeError, UsageError
+
+from .admission import open_bundle
+from .archive import Storage, open_storage
+from .camera import EXAMPLES, Camera, cannot_wait
+from .display import open_display
+from .pipeline import Pipeline
+from .showing import Showing, fault_scene
+from .sink import Sink, open_sink
+from .sink.sqlite import SqliteSink
+from .status_led import Light, StatusLed
+from .supervised import supervise
+from .trigger import Trigger, open_trigger
+from .watched import open_watched
+
+NO_DISPLAY = "none"
+
+
+@dataclass(frozen=True)
+class Station:
+    """What a run works with.
+
+    Attributes:
+        database: where results go first; sinks: where else.
+        showing, trigger, led: None when there is none.
+        storage: None for a run that is not to be stopped by a full disk.
+        free_running: whether the camera runs on while nobody looks, so that its newest field is taken.
+        patient: whether to wait for room on a full disk; else the run ends.
+    """
+
+    pipeline: Pipeline
+    camera: Camera
+    database: SqliteSink
+    sinks: tuple[Sink, ...] = ()
+    showing: Showing | None = None
+    trigger: Trigger | None = None
+    led: StatusLed | None = None
+    storage: Storage | None = None
+    free_running: bool = False
+    patient: bool = False
+
+
+@contextmanager
+def open_station(config: DeviceConfig) -> Iterator[Station]:
+    """Open everything, the display first, so that it can show why the rest cannot be opened.
+
+    Raises:
+        BundleRefused: when this machine does not reproduce the bundle's goldens.
+        AlledgeError: for whatever cannot be opened.
+        Exception: whatever else ends the run, once the display has been told: it must not go on showing a verdict.
+    """
+    with ExitStack() as stack:
+        showing = _open_showing(config)
+        if showing is not None:
+            stack.enter_context(closing(showing))
+        try:
+            yield _open_rest(config, stack, showing)
+        except Exception as error:
+            if showing is not None:
+                showing.post(fault_scene(_sentence(error)))
+            raise
+
+
+@contextmanager
+def open_pipeline(config: DeviceConfig) -> Iterator[Pipeline]:
+    """Bundle and engine, proven on the bundle's goldens before they are trusted with a field."""
+    cv2.setNumThreads(1)  # the stages are the parallelism; OpenCV's own threads would only get in their way
+    bundle = open_bundle(bundle_path(config), config.bundle)
+    with closing(supervise(bundle, config.engine.name, config.engine.threads)) as engine:
+        yield Pipeline(bundle, engine)
+
+
+def bundle_path(config: DeviceConfig) -> Path:
+    """The bundle to run: the configured one, else the reference model's that comes with the package."""
+    return config.bundle.path or reference.BUNDLE
+
+
+def _open_rest(config: DeviceConfig, stack: ExitStack, showing: Showing | None) -> Station:
+    led = None if config.led.pin is None else stack.enter_context(closing(StatusLed(config.led.pin)))
+    if led is not None:
+        led.show(Light.BUSY)
+    uri, asked = _camera_uri(config), config.trigger
+    pipeline = stack.enter_context(open_pipeline(config))
+    trigger = None
+    if asked.name is not None:
+        trigger = stack.enter_context(closing(open_trigger(asked.name, asked.options)))
+    camera = stack.enter_context(closing(open_watched(uri)))
+    database, *sinks = (stack.enter_context(closing(sink)) for sink in _open_sinks(config))
+    assert isinstance(database, SqliteSink)
+    free_running = cannot_wait(uri)
+    return Station(pipeline, camera, database, tuple(sinks), showing, trigger, led, open_storage(config), free_running,
+                   patient=free_running or trigger is not None)
+
+
+def _open_showing(config: DeviceConfig) -> Showing | None:
+    name, options = config.display.name, config.display.options
+    if name in (None, NO_DISPLAY):
+        return None
+    return Showing(lambda: open_display(name, options), config.display.rate)
+
+
+def _open_sinks(config: DeviceConfig) -> Iterator[Sink]:
+    yield open_sink("sqlite", config.database)
+    if config.results.jsonl is not None:
+        yield open_sink("jsonl", config.results.jsonl)
+
+
+def _camera_uri(config: DeviceConfig) -> str:
+    if config.camera.uri is None:
+        raise UsageError(f"no camera was given: add --camera with one of {', '.join(EXAMPLES.values())}")
+    return config.camera.uri
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) if isinstance(error, AlledgeError) else f"{type(error).__name__}: {error}"
