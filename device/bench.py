@@ -34,10 +34,11 @@ from .camera.file import FileCamera
 from .display import open_display
 from .events import FaultEvent
 from .pipeline import Pipeline
-from .run import Station, open_pipeline, overlapped, results
+from .run import results, side_by_side
 from .showing import Showing
-from .sink import open_sink
-from .stages import Answer, capture, infer, prepare
+from .sink.sqlite import create
+from .stages import Mark, Pending, capture, infer, keep, prepare
+from .station import Station, open_pipeline
 
 STAGES = ("capture", "segment", "infer", "display", "log", "total")
 PERCENTILES = (50, 90, 95, 99)
@@ -136,15 +137,16 @@ def _one_by_one(folder: Path, pipeline: Pipeline, images: list[Path]) -> list[Ve
     """Each field from camera to display before the next is captured."""
     with _station(folder, pipeline, images, rate=0) as station:
         shots = capture(station.camera, Event())
-        return list(_judged(station, infer(pipeline, prepare(pipeline, shots))))
+        answers = infer(pipeline, prepare(pipeline, shots))
+        return list(_judged(station, keep(pipeline, answers, station.database)))
 
 
 def _side_by_side(folder: Path, pipeline: Pipeline, images: list[Path]) -> float:
     """Seconds for all of them, as `alledge run` does it."""
     with _station(folder, pipeline, images, rate=DisplaySettings().rate) as station:
-        with overlapped(station, Event(), None) as answers:
+        with side_by_side(station, Event(), None) as pending:
             begin = perf_counter()
-            for _ in _judged(station, answers):
+            for _ in _judged(station, pending):
                 pass
         return perf_counter() - begin
 
@@ -153,16 +155,16 @@ def _side_by_side(folder: Path, pipeline: Pipeline, images: list[Path]) -> float
 def _station(folder: Path, pipeline: Pipeline, images: list[Path], rate: float) -> Iterator[Station]:
     with ExitStack() as stack:
         camera = stack.enter_context(closing(FileCamera(images)))
-        sink = stack.enter_context(closing(open_sink("sqlite", folder / "results.db")))
+        database = stack.enter_context(closing(create(folder / "results.db")))
         glass = partial(open_display, "png", {"path": str(folder / "screen.png")})
-        yield Station(pipeline, camera, (sink,), stack.enter_context(closing(Showing(glass, rate))))
+        yield Station(pipeline, camera, database, showing=stack.enter_context(closing(Showing(glass, rate))))
 
 
-def _judged(station: Station, answers: Iterable[Answer | FaultEvent]) -> Iterator[Verdict]:
-    for item in results(station, answers):
-        if isinstance(item, FaultEvent) or item[1].output is None:
+def _judged(station: Station, pending: Iterable[Pending | Mark]) -> Iterator[Verdict]:
+    for item in results(station, pending):
+        if isinstance(item, FaultEvent) or item.answer.output is None:
             raise EngineError(f"the benchmark stopped at a field that failed: {item}")
-        yield item[0]
+        yield item.verdict
 
 
 def _report(manifest: Manifest, config: DeviceConfig, cold: Verdict, warm: list[Verdict], seconds: float,

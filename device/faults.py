@@ -58,6 +58,7 @@ _ENGINE = (
     Fault("accelerator-lost", "the accelerator broke off a field", "check that it is plugged in, and what it draws"),
 )
 _STORE = (
+    Fault("storage-failed", "a result cannot be kept", "free some space and check the card"),
     Fault("storage-full", "too little space is free for results", "free some, captures go on by themselves"),
     Fault("archive-full", "the archive has reached its quota", "move pictures away or raise it, captures go on then"),
 )

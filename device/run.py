@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import Any
 
 from alledge.config import DeviceConfig
 from alledge.errors import EngineError, NoVerdict, SinkError, UsageError
@@ -107,18 +108,19 @@ def side_by_side(station: Station, stop: threading.Event, frames: int | None) ->
     pipeline, storage = station.pipeline, station.storage
     archived = storage is not None and storage.archive is not None
     with ExitStack() as stack:
-        def ahead(items: Iterable, name: str, depth: int = 1) -> Ahead:
+        def ahead(items: Iterable[Any], name: str, depth: int = 1) -> Ahead[Any]:
             return stack.enter_context(closing(Ahead(items, name, depth)))
 
-        shots: Iterable[Shot | Mark] = capture(station.camera, stop, storage, station.patient)
+        captured = capture(station.camera, stop, storage, station.patient)
+        shots: Iterable[Shot | Mark]
         if station.free_running:
-            shots = newest = stack.enter_context(closing(Newest(shots, "capture", lambda shot: not isinstance(shot, Shot))))
+            shots = newest = stack.enter_context(closing(Newest(captured, "capture", _is_mark)))
             if station.trigger is not None:
                 shots = ahead(first_after_press(newest, station.trigger, stop), "trigger")
         elif station.trigger is not None:
-            shots = ahead(one_a_press(iter(shots), station.trigger, stop), "capture")
+            shots = ahead(one_a_press(captured, station.trigger, stop), "capture")
         else:
-            shots = ahead(shots, "capture")
+            shots = ahead(captured, "capture")
         sights = ahead(prepare(pipeline, shots, frames, archived), "prepare")
         answers = ahead(infer(pipeline, sights), "infer")
         try:
@@ -130,6 +132,8 @@ def side_by_side(station: Station, stop: threading.Event, frames: int | None) ->
 def results(station: Station, pending: Iterable[Pending | Mark | None]) -> Iterator[Result | FaultEvent]:
     """Each field's result once it is on disk and handed to the display; and the faults that came between them."""
     on, unwritten = set[str](), FaultsOn()
+    if station.led is not None:
+        station.led.show(Light.READY)
     for item in pending:
         events = [] if station.showing is None else station.showing.events()
         result = None
@@ -176,6 +180,10 @@ def _signal(station: Station, event: FaultEvent, on: set[str]) -> None:
         station.showing.post(fault_scene(event.sentence))
     if station.led is not None:
         station.led.show(Light.FAULT if on else Light.READY)
+
+
+def _is_mark(item: Shot | Mark) -> bool:
+    return not isinstance(item, Shot)
 
 
 @contextmanager

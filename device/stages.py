@@ -119,7 +119,8 @@ def capture(camera: Camera, stop: Event, storage: Storage | None = None,
             return
         yield from on.become({})
         about = {key: value for key, value in frame.metadata.items() if key != "source"}
-        yield Shot(frame, frame.metadata.get("source", ""), frame.taken_at, started, _took("capture", started), "", about)
+        yield Shot(frame, frame.metadata.get("source", ""), frame.taken_at, started, _took("capture", started),
+                   camera=about)
 
 
 def prepare(pipeline: Pipeline, shots: Iterable[Shot | Mark], frames: int | None = None,

@@ -60,7 +60,7 @@ class FrameFault(FrameError, CameraFault):
     """Raised when a frame shows that its camera is at fault, and must not be judged. `fault` names it."""
 
     def __init__(self, name: str, frame: Frame) -> None:
-        self.fault = FAULTS[name]
+        self.fault, self.detail = FAULTS[name], ""
         self.source, self.taken_at = frame.metadata.get("source", ""), frame.taken_at
         Exception.__init__(self, self.fault.sentence)  # its two parents want different arguments
 
@@ -116,6 +116,15 @@ def opener(uri: str) -> Callable[[], Camera]:
 def is_live(uri: str) -> bool:
     """Whether these frames come from a device now, and not from images or a film on disk."""
     return uri.partition("://")[0] not in _ON_DISK
+
+
+def cannot_wait(uri: str) -> bool:
+    """Whether the camera runs on while nobody reads it, so that only its newest frame is of interest.
+
+    Its back end says so by `FREE_RUNNING = True`. From every other camera, each frame is judged.
+    """
+    create = backends.load("camera", uri.partition("://")[0])
+    return bool(getattr(sys.modules[create.__module__], "FREE_RUNNING", False))
 
 
 def parse_query(uri: str, query: str, allowed: tuple[str, ...]) -> dict[str, str]:
