@@ -30,7 +30,7 @@ COMMANDS = {
     "bench": ("alledge.device.cli:bench", "Measure latency per stage on this machine."),
     "doctor": ("alledge.device.cli:doctor", "What this machine has, what is missing and what mends it."),
     "device": ("alledge.device.cli:device", "Prepare the board one is on."),
-    "results": ("alledge.device.cli:results", "Read the results database."),
+    "results": ("alledge.device.results:results", "Read, verify, export and back up results."),
 }
 
 INTERRUPTED = 130  # what a shell reports after Ctrl-C

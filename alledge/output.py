@@ -22,6 +22,14 @@ def emit(document: Any) -> None:
     sys.stdout.flush()
 
 
+def present(document: Any, lines: list[str], as_json: bool) -> None:
+    """What a command found: one JSON document, or lines for a person."""
+    if as_json:
+        emit(document)
+    else:
+        print(*lines, sep="\n")
+
+
 def say(line: str) -> None:
     """One plain line on stderr: progress that belongs to no report."""
     print(line, file=sys.stderr, flush=True)

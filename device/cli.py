@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alledge.output import command_group, emit, say
+from alledge.output import command_group, emit, present, say
 
 if TYPE_CHECKING:
     from alledge.config import DeviceConfig
@@ -20,9 +20,6 @@ Database = Annotated[Path | None, typer.Option("--results", metavar="DB", show_d
                                                help="Results database; else the configured one.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
 
-_LAST_NUMBER = 2**63 - 1  # that SQLite can count to
-
-results = command_group(help="Read the results database.")
 device = command_group(help="Prepare the board one is on.")
 
 
@@ -88,7 +85,7 @@ def bench(
     report = measure(settings, frames)
     if csv is not None:
         append_row(csv, report)
-    _print(report.to_json(), table(report), as_json)
+    present(report.to_json(), table(report), as_json)
 
 
 def doctor(
@@ -108,7 +105,7 @@ def doctor(
 
     settings = _settings(config, bundle=bundle)
     checks = examine(settings)
-    _print({"checks": [check.to_json() for check in checks]}, table(checks), as_json)
+    present({"checks": [check.to_json() for check in checks]}, table(checks), as_json)
     judge(checks)
 
 
@@ -131,7 +128,7 @@ def inspect(
     from .inspection import describe, lines
 
     opened, trusted = Bundle.open(bundle), _settings(config).bundle.trusted_keys
-    _print(describe(opened, trusted), lines(opened, trusted), as_json)
+    present(describe(opened, trusted), lines(opened, trusted), as_json)
 
 
 @device.callback()
@@ -169,69 +166,8 @@ def device_build_engine(
                *(["--ignore-memory"] if ignore_memory else [])]
     document = build_engine(opened, cache, options, python)
     did = f"built in {document['seconds']:.0f} s" if document["built"] else "built before"
-    _print(document, [f"{document['engine']}: {document['precision']} engine for {document['gpu']}, TensorRT "
+    present(document, [f"{document['engine']}: {document['precision']} engine for {document['gpu']}, TensorRT "
                       f"{document['tensorrt']}, {did}"], as_json)
-
-
-@results.command("list")
-def results_list(
-    database: Database = None,
-    config: ConfigFile = None,
-    verdict: Annotated[str | None, typer.Option(metavar="LABEL", show_default=False,
-                                                help="Only fields with this verdict.")] = None,
-    last: Annotated[int | None, typer.Option(metavar="N", min=1, max=_LAST_NUMBER, show_default=False,
-                                             help="Only the last N of them.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List stored results, oldest first.
-
-    For example:
-
-      alledge results list --last 20
-
-      alledge results list --results results.db --verdict inconclusive --json
-    """
-    from .stored import select
-    from .words import line
-
-    rows = select(_settings(config, database=database).database, verdict, last)
-    _print({"results": [row.to_json() for row in rows]}, [line(row) for row in rows], as_json)
-
-
-@results.command("show")
-def results_show(
-    sequence: Annotated[int, typer.Argument(metavar="SEQUENCE", min=1, max=_LAST_NUMBER, help="Number of the field.",
-                                            show_default=False)],
-    database: Database = None,
-    config: ConfigFile = None,
-    as_json: Json = False,
-) -> None:
-    """Show one stored result in full.
-
-    Example: alledge results show 12 --results results.db
-    """
-    from .stored import find
-    from .words import words
-
-    row = find(_settings(config, database=database).database, sequence)
-    _print(row.to_json(), [*words(row), f"  taken {row.taken_at} · {row.engine} · bundle {row.bundle_id}"], as_json)
-
-
-@results.command("export")
-def results_export(
-    out: Annotated[Path, typer.Argument(metavar="FILE", help="Where to: FILE.csv or FILE.json.", show_default=False)],
-    database: Database = None,
-    config: ConfigFile = None,
-    as_json: Json = False,
-) -> None:
-    """Write all stored results as CSV or JSON, by the file's suffix.
-
-    Example: alledge results export fields.csv --results results.db
-    """
-    from .stored import export
-
-    count = export(_settings(config, database=database).database, out)
-    _print({"path": str(out), "results": count}, [f"{count} results in {out}"], as_json)
 
 
 def _settings(config: Path | None, *, bundle: Path | None = None, camera: str | None = None,
@@ -274,10 +210,3 @@ def _teller(settings: "DeviceConfig", as_json: bool) -> Any:
     if settings.display.name == "terminal":
         return lambda verdict: None
     return lambda verdict: print(f"{line(verdict)} · {RESEARCH_USE_ONLY}", flush=True)
-
-
-def _print(document: Any, lines: list[str], as_json: bool) -> None:
-    if as_json:
-        emit(document)
-    else:
-        print(*lines, sep="\n")

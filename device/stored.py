@@ -1,32 +1,41 @@
-"""Questions to the results database: which fields, one field, all of them as a file."""
+"""Questions to the results database: which fields, one field, all of them as files."""
 
-import csv
-import io
-import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from alledge.errors import UsageError
 from alledge.files import write_bytes
 from alledge.labels import INCONCLUSIVE, LABELS
-from alledge.verdict import RESEARCH_USE_ONLY, Verdict
+from alledge.verdict import Verdict
 
+from .exports import by_sample, file_name
+from .exports.table import as_csv, as_json, as_lines
 from .store.rows import read_results
 
-COLUMNS = ("sequence", "taken_at", "source", "verdict", "confidence", *(f"p_{label}" for label in LABELS), "coverage",
-           "reasons", "engine", "bundle_id", "caveat", "faults", "notice")
-_FORMATS = (".csv", ".json")
+WHOLE: dict[str, Callable[[Sequence[Verdict]], bytes]] = {"csv": as_csv, "json": as_json, "jsonl": as_lines}
+BY_SAMPLE = ("html", "fhir")  # a folder, with one file per sample
 
 
-def select(database: Path, verdict: str | None = None, last: int | None = None, checked: bool = True) -> list[Verdict]:
-    """Stored results in order of their sequence, optionally of one verdict, optionally only the last few.
+@dataclass(frozen=True)
+class Exported:
+    """What was written. results: how many fields are in it."""
+
+    paths: tuple[Path, ...]
+    results: int
+
+
+def select(database: Path, verdict: str | None = None, last: int | None = None, sample: str | None = None,
+           checked: bool = True) -> list[Verdict]:
+    """Stored results in order of their sequence, optionally of one verdict or sample, optionally only the last few.
 
     Raises:
         UsageError: for a verdict that does not exist.
-        SinkError: when the database cannot be read.
+        SinkError: when the database cannot be read, or is not what was written (unless not `checked`).
     """
     if verdict is not None and verdict not in (*LABELS, INCONCLUSIVE):
         raise UsageError(f"verdict {verdict!r} is unknown: expected one of {', '.join((*LABELS, INCONCLUSIVE))}")
-    return list(read_results(database, verdict=verdict, last=last, checked=checked))
+    return list(read_results(database, verdict=verdict, last=last, sample=sample, checked=checked))
 
 
 def find(database: Path, sequence: int, checked: bool = True) -> Verdict:
@@ -34,35 +43,47 @@ def find(database: Path, sequence: int, checked: bool = True) -> Verdict:
 
     Raises:
         UsageError: when there is none of that number.
-        SinkError: when the database cannot be read.
+        SinkError: as `select`.
     """
     for row in read_results(database, first=sequence, until=sequence, checked=checked):
         return row
     raise UsageError(f"{database}: holds no result {sequence}; `alledge results list` shows which it holds")
 
 
-def export(database: Path, out: Path) -> int:
-    """Write all results to FILE.csv or FILE.json, whole or not at all; returns how many.
+def export(database: Path, out: Path, form: str | None = None, *, verdict: str | None = None,
+           sample: str | None = None, archive: Path | None = None, checked: bool = True) -> Exported:
+    """Write stored results, each file whole or not at all.
+
+    Args:
+        database: to read.
+        out: a file for `WHOLE` forms, a folder for those `BY_SAMPLE`.
+        form: one of both; else the file's suffix says it.
+        verdict, sample, checked: as `select`.
+        archive: where pictures for HTML are.
 
     Raises:
-        UsageError: for another suffix.
-        SinkError: when the database cannot be read.
+        UsageError: for another form.
+        SinkError: as `select`.
+        BackendMissing: for `fhir` without its library.
+        OutputError: when a file cannot be written.
     """
-    if out.suffix not in _FORMATS:
-        raise UsageError(f"{out}: expected a file name that ends in {' or '.join(_FORMATS)}")
-    rows = select(database)
-    document = {"notice": RESEARCH_USE_ONLY, "results": [row.to_json() for row in rows]}
-    write_bytes(out, _table(rows) if out.suffix == ".csv" else json.dumps(document, indent=1).encode())
-    return len(rows)
+    form = form or out.suffix.removeprefix(".")
+    if form not in (*WHOLE, *BY_SAMPLE):
+        raise UsageError(f"{out}: expected a file name that ends in {', '.join('.' + f for f in WHOLE)}, or a folder "
+                         f"and --format {' or '.join(BY_SAMPLE)}")
+    rows = select(database, verdict, sample=sample, checked=checked)
+    if form in WHOLE:
+        write_bytes(out, WHOLE[form](rows))
+        return Exported((out,), len(rows))
+    return Exported(_write_samples(rows, out, form, archive), len(rows))
 
 
-def _table(rows: list[Verdict]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        shares = [row.probabilities.get(label, "") for label in LABELS]
-        writer.writerow([row.sequence, row.taken_at, row.source, row.verdict, row.confidence, *shares, row.coverage,
-                         "; ".join(row.reasons), row.engine, row.bundle_id, row.caveat,
-                         "; ".join(row.faults), RESEARCH_USE_ONLY])
-    return text.getvalue().encode()
+def _write_samples(rows: Sequence[Verdict], folder: Path, form: str, archive: Path | None) -> tuple[Path, ...]:
+    from .exports import fhir, page
+
+    paths = []
+    for sample, fields in by_sample(rows).items():
+        paths.append(file_name(folder, sample, ".html" if form == "html" else ".fhir.json"))
+        write_bytes(paths[-1], page.as_page(sample, fields, archive) if form == "html"
+                    else fhir.document(sample, fields).encode())
+    return tuple(paths)

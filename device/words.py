@@ -20,6 +20,17 @@ def words(verdict: Verdict) -> list[str]:
     return [*lines, f"  {status(verdict)} · {RESEARCH_USE_ONLY}"]
 
 
+def record(row: Verdict) -> list[str]:
+    """All that is stored of a field."""
+    gates = "  ".join(f"{name} {value:.3g}" for name, value in {**row.gates, **row.quality}.items())
+    facts = (("taken", row.taken_at), ("by", f"{row.engine} · bundle {row.bundle_id} · alledge {row.software}"),
+             ("sample", row.sample), ("note", row.note), ("faults", ", ".join(row.faults)), ("gates", gates),
+             ("camera", "  ".join(f"{name}={value}" for name, value in row.camera.items())),
+             ("frame", row.frame_sha256), ("mask", row.mask_sha256),
+             ("kept", f"{row.uptime_s:.0f} s after start {row.boot_id}" if row.boot_id else ""), ("hash", row.hash))
+    return [*words(row), *(f"  {name:<8} {value}" for name, value in facts if value)]
+
+
 def status(verdict: Verdict) -> str:
     """Field number, file and time, as far as they are known."""
     total = verdict.timings_ms.get("total")

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -10,8 +11,12 @@ from alledge.errors import SinkError
 _STEP = 256  # pages copied before the writer gets its turn again
 
 
-def copy_database(source: Path, target: Path) -> None:
+def copy_database(source: Path, target: Path, check: Callable[[Path], None] = lambda copy: None) -> None:
     """Copy by SQLite's online backup, check the copy's every page, and only then give it its name.
+
+    Args:
+        source, target: databases; the source may be in use.
+        check: raises what else is wrong with the copy.
 
     Raises:
         SinkError: when the target exists already, or the copy does not check.
@@ -27,11 +32,13 @@ def copy_database(source: Path, target: Path) -> None:
             found = [row[0] for row in copy.execute("PRAGMA integrity_check")]
         if found != ["ok"]:
             raise SinkError(f"{target}: the copy of {source} does not check ({found[0]}): the source is damaged")
+        check(partial)
         _to_disk(partial)
         partial.rename(target)
         _to_disk(target.absolute().parent)
     finally:
-        partial.unlink(missing_ok=True)
+        for leftover in (partial, *partial.parent.glob(f"{partial.name}-*")):
+            leftover.unlink(missing_ok=True)
 
 
 def _to_disk(path: Path) -> None:

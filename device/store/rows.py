@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -108,13 +107,33 @@ def walk(database: sqlite3.Connection, first: int = 1) -> Iterator[Link]:
     """The chain from row `first` on, each row held against the one before."""
     before = database.execute("SELECT hash FROM results WHERE sequence < ? ORDER BY sequence DESC LIMIT 1",
                               (first,)).fetchone()
-    if before is None:
-        before = (chain.seed(str(database.execute("SELECT genesis FROM chain").fetchone()[0])),)
-    previous = before[0]
+    previous = start(database) if before is None else before[0]
     for sequence, body, link in database.execute("SELECT sequence, body, hash FROM results WHERE sequence >= ? "
                                                  "ORDER BY sequence", (first,)):
         yield Link(sequence, body, link, chain.link(previous, body) == link)
         previous = link
+
+
+def start(database: sqlite3.Connection) -> str:
+    """The link before the first row.
+
+    Raises:
+        ValueError: when the database states none.
+    """
+    found = database.execute("SELECT genesis FROM chain").fetchall()
+    if len(found) != 1:
+        raise ValueError(f"the chain has {len(found)} beginnings")
+    return chain.seed(str(found[0][0]))
+
+
+def verdict_of(path: Path, row: Link) -> Verdict:
+    """What a row of the database at `path` says.
+
+    Raises:
+        SinkError, ValueError: when it is no result, or says it is another.
+    """
+    plain = json.loads(row.body)
+    return _verdict(path, row.sequence, {**plain, "hash": row.hash} if isinstance(plain, dict) else plain)
 
 
 def _read(database: sqlite3.Connection, path: Path, version: int, first: int, until: int | None,
@@ -130,7 +149,7 @@ def _read(database: sqlite3.Connection, path: Path, version: int, first: int, un
             return
         if checked and not row.holds:
             raise _broken(path, f"result {row.sequence} does not follow from what was written before it")
-        yield _verdict(path, row.sequence, {**_parsed(row.body), "hash": row.hash})
+        yield verdict_of(path, row)
     if checked and until is None:
         _check_head(database, path, row)
 
@@ -156,15 +175,11 @@ def _verdict(path: Path, sequence: int, plain: object) -> Verdict:
     except ValueError as error:
         raise SinkError(f"{path}: row {sequence} of this results database is damaged ({_first_line(error)}); a backup "
                         "has what was written") from error
-    if verdict.sequence != sequence or verdict.verdict not in TITLES:
+    if verdict.sequence != sequence or not {verdict.verdict, *verdict.probabilities} <= set(TITLES):
         raise SinkError(f"{path}: row {sequence} of this results database is damaged (it says it is result "
-                        f"{verdict.sequence}, {verdict.verdict!r}); a backup has what was written")
+                        f"{verdict.sequence}, {verdict.verdict!r} of {', '.join(verdict.probabilities)}); a backup has "
+                        "what was written")
     return verdict
-
-
-def _parsed(body: str) -> dict[str, Any]:
-    plain = json.loads(body)
-    return plain if isinstance(plain, dict) else {}
 
 
 def _first_line(error: ValueError) -> str:

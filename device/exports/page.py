@@ -1,0 +1,114 @@
+"""A sample as one HTML page that needs nothing else: its fields, what was masked, the verdicts and what they met."""
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path, PurePath
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from alledge.errors import AlledgeError
+from alledge.images import read_image
+from alledge.labels import TITLES
+from alledge.page import html_page
+from alledge.verdict import Verdict
+
+from .. import archive as pictures
+from ..words import percent
+
+_SIDE = 480  # px of a picture on the page: 2 columns on paper at 150 dots per inch
+_JPEG_QUALITY = 90  # of these copies; the archive has the original
+_OUTLINE = (0, 225, 90)  # RGB; no stain has it
+_STYLE = """<style>.field { display: grid; grid-template-columns: 15rem 1fr; gap: 0 1.4rem; break-inside: avoid;
+border-top: 1px solid #dde3ea; padding: .8rem 0; } .field img { width: 15rem; border-radius: 3px; }
+.field h3 { margin: 0 0 .3rem; font-size: 1.05rem; } .field .none { width: 15rem; height: 8rem; background: #eef1f5;
+display: grid; place-items: center; text-align: center; font-size: .8rem; color: #4a5666; }
+.bar { display: inline-block; height: .55rem; background: #1f5fa8; vertical-align: middle; min-width: 1px; }
+.hash { font: .72rem ui-monospace, monospace; overflow-wrap: anywhere; color: #4a5666; }
+@page { @bottom-center { content: "RESEARCH USE ONLY"; font: bold 8pt sans-serif; } }
+@media print { .field { grid-template-columns: 5cm 1fr; padding: .4rem 0; } .field img, .field .none { width: 5cm; }
+.field td { padding-top: 0; padding-bottom: 0; } .field .note { font-size: 7.5pt; } .hash { font-size: 6pt; }
+* { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }</style>"""
+
+
+def as_page(sample: str, rows: Sequence[Verdict], archive: Path | None = None) -> bytes:
+    """The page of one sample; with pictures where the archive has them."""
+    counts = [(TITLES[label], sum(row.verdict == label for row in rows)) for label in TITLES]
+    votes = "".join(f"<div><span>{escape(title)}</span><b>{count}</b></div>" for title, count in counts)
+    body = (f"{_STYLE}<p class=lead>{len(rows)} fields, numbers {rows[0].sequence} to {rows[-1].sequence}.</p>"
+            f"<div class=facts>{votes}</div>{_origin(rows)}<h2>Fields</h2>"
+            f"{''.join(_field(row, archive) for row in rows)}<h2>How to check this page</h2>{_checking(rows[-1])}")
+    return html_page(f"Sample {sample}", body).encode()
+
+
+def _origin(rows: Sequence[Verdict]) -> str:
+    facts = (("bundle", {r.bundle_id for r in rows}), ("engine", {r.engine for r in rows}),
+             ("alledge", {r.software for r in rows}), ("caveat", {r.caveat for r in rows}),
+             ("faults of the machine", {f for r in rows for f in r.faults}),
+             ("taken", {rows[0].taken_at, rows[-1].taken_at}))
+    lines = "".join(f"<tr><th>{name}<td>{escape(', '.join(sorted(filter(None, values))))}" for name, values in facts
+                    if any(values))
+    return (f"<table>{lines}</table><p class=note>Times are those of the device's clock, which may have been wrong; "
+            "the order is that of the numbers.</p>")
+
+
+def _field(row: Verdict, archive: Path | None) -> str:
+    sure = f" {percent(row.confidence)}" if row.conclusive else ""
+    reasons = "".join(f"<li>{escape(reason)}" for reason in row.reasons)
+    shares = "".join(f"<tr><td>{TITLES.get(label, escape(label))}<td><span class=bar style='width:{7 * share:.2f}rem'>"
+                     f"</span> {percent(share)}" for label, share in row.probabilities.items())
+    caveat = f"<p class=bad>{escape(row.caveat)}</p>" if row.caveat else ""
+    faults = f"<p class=bad>{escape(', '.join(row.faults))}</p>" if row.faults else ""
+    note = f"<p>Note: {escape(row.note)}</p>" if row.note else ""
+    return (f"<div class=field><div>{_picture(row, archive)}</div><div><h3>{row.sequence}. {escape(row.title)}{sure}"
+            f"</h3><ul>{reasons}</ul>{caveat}{faults}<table>{shares}</table>{note}"
+            f"<p class=note>{escape(_measured(row))}</p><p class=hash>row {escape(row.hash)}<br>frame "
+            f"{escape(row.frame_sha256)}</p></div></div>")
+
+
+def _measured(row: Verdict) -> str:
+    """Gates, quality and origin in one line."""
+    figures = {**row.gates, **row.quality, "coverage": row.coverage}
+    parts = [f"{name.replace('_', ' ')} {value:.3g}" for name, value in figures.items()]
+    return " · ".join([*parts, *(f"{name} {value}" for name, value in row.camera.items() if name != "source"),
+                       f"taken {row.taken_at}", PurePath(row.source).name])
+
+
+def _picture(row: Verdict, archive: Path | None) -> str:
+    """The archived frame with the outline of its mask; words where there is none, or where it is not what it was."""
+    path = pictures.find(archive, pictures.FRAMES, row.frame_sha256) if archive and row.frame_sha256 else None
+    if path is None:
+        return "<div class=none>the picture was not archived</div>"
+    try:
+        if not pictures.intact(path, row.frame_sha256):
+            return "<div class='none bad'>the archived picture was altered or damaged</div>"
+        rgb = _outlined(read_image(path), row, archive or Path())
+    except (AlledgeError, OSError) as error:
+        return f"<div class='none bad'>{escape(str(error))}</div>"
+    jpeg = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
+    return f"<img alt='field {row.sequence}' src='data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}'>"
+
+
+def _outlined(rgb: NDArray[np.uint8], row: Verdict, archive: Path) -> NDArray[np.uint8]:
+    """The frame at the page's size. The mask is that of the middle square, as `alledge.preprocess.resize` crops it."""
+    path = pictures.find(archive, pictures.MASKS, row.mask_sha256) if row.mask_sha256 else None
+    scale = min(1.0, _SIDE / max(rgb.shape[:2]))
+    small = np.asarray(cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    if path is None:
+        return small
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        return small
+    side = min(small.shape[:2])
+    top, left = (small.shape[0] - side) // 2, (small.shape[1] - side) // 2
+    fitted = cv2.resize(mask, (side, side), interpolation=cv2.INTER_NEAREST)
+    outlines, _ = cv2.findContours(fitted, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(left, top))
+    return np.asarray(cv2.drawContours(small, outlines, -1, _OUTLINE, 2), np.uint8)
+
+
+def _checking(last: Verdict) -> str:
+    return (f"<p>Result {last.sequence} has the hash below; every earlier row goes into it. <code>alledge results "
+            "verify</code> on the device recomputes the chain.</p>"
+            f"<p class=hash>{escape(last.hash) or 'made by a version without a chain'}</p>")
