@@ -27,6 +27,7 @@ MANIFEST = "manifest.json"
 MAX_BYTES = 512 * 2**20  # VGG19 with its dense layers in float32 fits
 MAX_MANIFEST_BYTES = 2 * 2**20
 MAX_MEMBERS = 65
+_LATER = ("fallback",)  # keys that the first bundles of this format do not have
 _PURPOSE = b"alledge bundle\0"  # a signature of this key on anything else is none on a bundle
 
 
@@ -124,6 +125,11 @@ class Bundle:
         return self.read(self.manifest.model)
 
     @property
+    def cpu_model(self) -> bytes:
+        """The same network for a CPU, where the bundle carries one beside an accelerator's."""
+        return self.read(self.manifest.fallback or self.manifest.model)
+
+    @property
     def head(self) -> bytes | None:
         """The second network of a split bundle."""
         return None if self.manifest.head is None else self.read(self.manifest.head.model)
@@ -199,8 +205,8 @@ def _check_members(path: Path, manifest: Manifest, members: Mapping[str, bytes])
         content = members[listed.name]
         if len(content) != listed.size or _sha256(content) != listed.sha256:
             raise BundleRefused(f"{path}: member {listed.name} was altered after it was written")
-    heads = {manifest.head.model} if manifest.head else set()
-    wanted = {manifest.model, *heads, *(g.image for g in manifest.goldens), *(g.mask for g in manifest.goldens)}
+    more = {manifest.head and manifest.head.model, manifest.fallback} - {None}
+    wanted = {manifest.model, *more, *(g.image for g in manifest.goldens), *(g.mask for g in manifest.goldens)}
     if not wanted <= set(members):
         raise BundleRefused(f"{path}: lacks {', '.join(sorted(wanted - set(members)))}")
 
@@ -228,7 +234,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _canonical(manifest: Manifest) -> bytes:
-    return json.dumps(manifest.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode()
+    """One form only. A key that this format gained later is left out when it says nothing, as in bundles before it."""
+    exclude = {key for key in _LATER if getattr(manifest, key) is None}
+    return json.dumps(manifest.model_dump(mode="json", exclude=exclude), sort_keys=True, separators=(",", ":")).encode()
 
 
 def _sha256(content: bytes) -> str:

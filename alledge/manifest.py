@@ -83,6 +83,7 @@ class Manifest(_Strict):
         precision: arithmetic that the target's engine is built for; None in bundles that do not say.
         model: member with the network; input, probs, embedding: its tensors.
         head: the second network of a split bundle; probs and embedding are then its outputs.
+        fallback: compiled Edge TPU bundles only: member with the same network, same tensors, for a CPU.
         compiled: Edge TPU only: whether the closed compiler mapped it. Never claimed without its log.
         compiler: Edge TPU only: the compiler's version, in its own words.
         metrics: measured before shipping, each with its 95 % interval and the rows it was measured on.
@@ -105,6 +106,7 @@ class Manifest(_Strict):
     probs: TensorSpec
     embedding: TensorSpec
     head: Head | None = None
+    fallback: str | None = None
     tolerance: float = Field(gt=0, lt=1)
     goldens: list[Golden] = Field(min_length=1, max_length=16)
     compiled: bool | None = None

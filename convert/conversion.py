@@ -161,6 +161,7 @@ def _manifest(trained: Trained, target: Target, converted: Converted, calibratio
         tolerance=converted.tolerance,
         goldens=goldens.entries,
         head=converted.head,
+        fallback=converted.fallback,
         compiled=converted.compiled,
         compiler=converted.compiler,
         metrics=metrics,

@@ -47,6 +47,7 @@ class Converted:
         slow_kernels: those of `kernels` that judge a sample of the held-out tiles only.
         compiled: Edge TPU only; False until its compiler has run; compiler: its version, in its own words.
         head: of a split network, how its second part is found among `extra_members`: name -> content.
+        fallback: of a compiled network, which of `extra_members` is the same one for a CPU.
         facts: gates of the target's own that were met, for the manifest.
         findings: what else the target found out, plain types, for the manifest's metrics.
         layers: of an integer network, how far each layer is from float, worst first.
@@ -67,6 +68,7 @@ class Converted:
     compiled: bool | None = None
     compiler: str | None = None
     head: Head | None = None
+    fallback: str | None = None
     extra_members: Mapping[str, bytes] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     findings: Mapping[str, Any] = field(default_factory=dict)

@@ -56,12 +56,13 @@ def convert(trained: Trained, options: Options) -> Converted:
 
 
 def _finished(converted: Converted, last: Attempt, compiler: Compiler | None) -> Converted:
-    """With the compiler's work, or with the sentence on how to have it done."""
+    """With the compiler's work beside the network for the CPU, or with the sentence on how to have it done."""
     compilation = last.compilation
     if compiler is None or compilation is None:
         return replace(converted, warnings=(*converted.warnings, NOT_COMPILED))
     return replace(converted, content=compilation.content, member=COMPILED, compiled=True, compiler=compiler.version,
-                   extra_members={**converted.extra_members, LOG: compilation.log.encode()},
+                   fallback=MODEL,
+                   extra_members={**converted.extra_members, MODEL: last.content, LOG: compilation.log.encode()},
                    warnings=(*converted.warnings, *foreign(compiler)))
 
 

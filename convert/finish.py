@@ -33,9 +33,8 @@ def finish(path: Path, out: Path | None, options: Options) -> Bundle:
                              "the container of docs/coral.md")
     done = compile_model(compiler, bundle.model)
     _demand(path, done, options.allow_cpu_fallback)
-    members = {COMPILED if m.name == bundle.manifest.model else m.name: bundle.read(m.name)
-               for m in bundle.manifest.members}
-    members |= {COMPILED: done.content, LOG: done.log.encode()}
+    members = {COMPILED: done.content, **{m.name: bundle.read(m.name) for m in bundle.manifest.members},
+               LOG: done.log.encode()}
     manifest = _manifest(bundle, compiler, done, options)
     return write_bundle(out or path, manifest, members, options.issue.key)
 
@@ -71,7 +70,8 @@ def _manifest(bundle: Bundle, compiler: Compiler, done: Compilation, options: Op
                                "operations": [asdict(row) for row in rows],
                                "compiler": done.report.to_json()}
     return manifest.model_copy(update={
-        "model": COMPILED, "compiled": True, "compiler": compiler.version, "metrics": metrics,
+        "model": COMPILED, "fallback": manifest.model, "compiled": True, "compiler": compiler.version,
+        "metrics": metrics,
         "release": options.issue.release if options.issue.release is not None else manifest.release,
         "expires": options.issue.expires or manifest.expires})
 

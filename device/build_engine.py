@@ -45,12 +45,13 @@ def build_engine(bundle: Bundle, cache: Path | None = None, options: Sequence[st
     with TemporaryDirectory() as folder:
         onnx = Path(folder, "model.onnx")
         onnx.write_bytes(bundle.model)
-        command = [str(python or _python()), str(BUILDER), str(onnx), "--precision", manifest.precision,
+        command = [str(python or tensorrt_python()), str(BUILDER), str(onnx), "--precision", manifest.precision,
                    "--cache", str(cache), *([] if needs is None else ["--needs", str(needs)]), *options]
         return _document(command)
 
 
-def _python() -> Path:
+def tensorrt_python() -> Path:
+    """The interpreter that has TensorRT: this one, else the system's."""
     here = importlib.util.find_spec("tensorrt") is not None
     return Path(sys.executable) if here or not SYSTEM_PYTHON.is_file() else SYSTEM_PYTHON
 

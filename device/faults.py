@@ -77,7 +77,7 @@ class CameraFault(CameraError):
 
 
 class EngineFault(EngineError):
-    """Raised when an engine fails in a way that has a name. `fault` is that row of `FAULTS`."""
+    """Raised when an engine fails in a way that has a name. `fault` is that row of `FAULTS`; detail: its own words."""
 
     def __init__(self, name: str, detail: str = "") -> None:
         self.fault, self.detail = FAULTS[name], detail

@@ -7,7 +7,6 @@ has reproduced the bundle's goldens, at the next field. docs/engines.md tells th
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from threading import Lock, Thread
@@ -63,6 +62,7 @@ class Supervised:
         self._open_main, self._open_spare, self._main_name = open_main, open_spare, main
         self._restarts, self._clock, self._aside = restarts, clock, aside or _in_a_thread
         self._main: Engine | None = None
+        self._lost: Engine | None = None  # to be closed, aside, before the next is opened
         self._spare: Engine | None = None
         self._lock = Lock()
         self._failures: deque[float] = deque(maxlen=RESTARTS)  # when it failed on a field
@@ -122,8 +122,8 @@ class Supervised:
         """Close both engines; one that is being opened is closed as soon as it is."""
         with self._lock:
             self._closed = True
-            engines = (self._main, self._spare)
-            self._main = self._spare = None
+            engines = (self._main, self._lost, self._spare)
+            self._main = self._lost = self._spare = None
         for engine in engines:
             if engine is not None:
                 engine.close()
@@ -134,17 +134,17 @@ class Supervised:
         if not self._restarts:
             return
         with self._lock:
-            lost, self._main = self._main, None
+            self._lost, self._main = self._main, None
             self._due = self._clock() + (PROBE_S if self._unsteady() else 0.0)
             self._failures.append(self._clock())
-        if lost is not None:
-            with suppress(EngineError):
-                lost.close()
 
     def _reopen(self) -> None:
         """In a thread of its own: every error has to end as a fault here."""
         engine, fault = None, ""
+        lost, self._lost = self._lost, None
         try:
+            if lost is not None:
+                lost.close()
             engine = self._open_main()
         except Exception as error:
             fault = _name_of(error) if isinstance(error, EngineFault) else "engine-not-started"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from alledge import backends
 from alledge.bundle import Bundle
-from alledge.errors import BackendMissing, BundleRefused, UsageError
+from alledge.errors import BundleRefused, UsageError
 from alledge.labels import LABELS
 from alledge.manifest import Manifest, TensorSpec
 
@@ -75,7 +75,8 @@ def open_engine(bundle: Bundle, name: str | None = None, threads: int = 1) -> En
 
     Raises:
         UsageError: for an unknown engine, one that cannot read this bundle, or a thread count out of range.
-        BackendMissing: when the engine is not installed here, or not in this version.
+        BackendMissing: when the engine's library is not installed here.
+        EngineError: when its accelerator does not start.
         BundleRefused: when the model cannot be loaded or is not what the manifest says.
     """
     if not 1 <= threads <= MAX_THREADS:
@@ -122,7 +123,11 @@ class _Checked:
 def stand_in(manifest: Manifest, name: str) -> str | None:
     """The engine that runs a bundle on the CPU when `name` cannot, if the bundle carries a model for it."""
     spare = _STAND_INS.get(name)
-    return None if spare == "tflite" and manifest.compiled else spare
+    return None if spare == "tflite" and not _has_cpu_model(manifest) else spare
+
+
+def _has_cpu_model(manifest: Manifest) -> bool:
+    return not manifest.compiled or manifest.fallback is not None
 
 
 def _describe(values: NDArray[np.float32]) -> str:
@@ -133,19 +138,16 @@ def _describe(values: NDArray[np.float32]) -> str:
 
 def _choose(manifest: Manifest, name: str | None) -> str:
     readers = _READERS[manifest.engine]
-    shipped = backends.names("engine")
     if name is not None and name not in readers:
-        known = {*shipped, *_READERS}
-        problem = f"cannot run a {manifest.target} bundle" if name in known else "is unknown"
+        problem = f"cannot run a {manifest.target} bundle" if name in backends.names("engine") else "is unknown"
         raise UsageError(f"engine {name!r} {problem}: expected {' or '.join(readers)}")
     chosen = name or manifest.engine
-    if chosen == "tflite" and manifest.compiled:
-        raise BundleRefused("this bundle was compiled for the Edge TPU and runs on engine coral only; "
-                            "for a CPU use `alledge convert --target cpu`")
-    if chosen not in shipped:
-        others = [r for r in readers if r in shipped and not (r == "tflite" and manifest.compiled)]
-        way_out = f"this bundle also runs with --engine {others[0]}" if others else "expected a later version"
-        raise BackendMissing(f"engine {chosen!r} is not in this version yet; {way_out}")
+    if chosen == "tflite" and not _has_cpu_model(manifest):
+        raise BundleRefused("this bundle was compiled for the Edge TPU, carries no model for a CPU and runs on engine "
+                            "coral only; for a CPU use `alledge convert --target cpu`")
+    if chosen == "coral" and not manifest.compiled:
+        raise BundleRefused("this bundle is not compiled for the Edge TPU yet: `alledge convert --finish` does that "
+                            "where Google's compiler is; until then it runs on the CPU with --engine tflite")
     return chosen
 
 

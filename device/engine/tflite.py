@@ -44,9 +44,9 @@ class TfliteEngine:
         manifest, head = bundle.manifest, bundle.manifest.head
         answers = (manifest.probs, manifest.embedding)
         outputs = answers if head is None else (head.features,)
-        self._networks = [_Network(bundle.path, bundle.model, threads, manifest.input, outputs)]
+        self._networks = [Network(bundle.path, bundle.cpu_model, threads, manifest.input, outputs)]
         if head is not None:
-            self._networks.append(_Network(bundle.path, bundle.head or b"", threads, head.input, answers))
+            self._networks.append(Network(bundle.path, bundle.head or b"", threads, head.input, answers))
 
     def infer(self, tensor: NDArray[np.float32]) -> Output:
         """Run the network on float32 [S, S, 3]."""
@@ -64,8 +64,8 @@ class TfliteEngine:
         self._networks = []
 
 
-class _Network:
-    """One .tflite: real numbers in, real numbers out."""
+class Network:
+    """One .tflite in this process: real numbers in, real numbers out."""
 
     def __init__(self, path: Path, content: bytes, threads: int, image: TensorSpec,
                  wanted: Sequence[TensorSpec]) -> None:

@@ -211,6 +211,14 @@ def test_other_labels_are_refused(tmp_path):
 def test_a_manifest_that_names_absent_members_is_refused(tmp_path):
     with pytest.raises(BundleRefused, match=r"lacks model\.onnx"):
         write_bundle(tmp_path / "x.alledge", manifest(model="model.onnx"), MEMBERS)
+    with pytest.raises(BundleRefused, match=r"lacks cpu\.tflite"):
+        write_bundle(tmp_path / "x.alledge", manifest(fallback="cpu.tflite"), MEMBERS)
+
+
+def test_a_model_for_the_cpu_is_found_and_its_key_is_absent_from_bundles_without_one(bundle, tmp_path):
+    both = write_bundle(tmp_path / "b.alledge", manifest(fallback="cpu.tflite"), {**MEMBERS, "cpu.tflite": b"cpu"})
+    assert (both.model, both.cpu_model, bundle.cpu_model) == (MEMBERS["model.tflite"], b"cpu", bundle.model)
+    assert (b'"fallback":' in both.path.read_bytes(), b'"fallback":' in bundle.path.read_bytes()) == (True, False)
 
 
 def test_a_missing_bundle_is_a_usage_error(tmp_path):

@@ -136,6 +136,9 @@ def test_a_split_bundle_has_its_head_and_names_its_stand_in(split):
     assert manifest.compiler == VERSION
     assert "stand-in" in split[0].bundle.read("edgetpu_compiler.log").decode()
     assert any("proves nothing" in line for line in split[0].warnings)
+    assert (manifest.fallback, split[0].bundle.cpu_model) == ("model.tflite", split[1][-1].content)
+    with closing(open_engine(split[0].bundle, "tflite")) as engine:
+        assert replay(split[0].bundle, engine) == []
     rows = {row.mapped for row in split[0].converted.operations}
     assert rows == {True, False}  # the trunk, as the stand-in says, and the head
 
@@ -220,6 +223,11 @@ def test_finishing_compiles_in_place_and_keeps_the_rest(conversion, stand_in, tm
     for key in ("goldens", "calibration", "input", "probs", "tolerance"):
         assert getattr(manifest, key) == getattr(before, key)
     assert not any("not compiled" in line for line in document["warnings"])
+    finished = Bundle.open(path)
+    assert finished.cpu_model == conversion("coral").bundle.model != finished.model
+    assert len({member.sha256 for member in manifest.members}) == len(manifest.members)  # nothing is stored twice
+    with closing(open_engine(finished, "tflite")) as engine:
+        assert replay(finished, engine) == []
     page = (tmp_path / "microscope-edgetpu.html").read_text()
     assert VERSION in page
     assert "RESEARCH USE ONLY" in page

@@ -20,6 +20,8 @@ from alledge.manifest import FORMAT, Golden, Head, Manifest, TensorSpec
 from alledge.preprocess import Preprocessing, prepare_field, tensor_digest
 from alledge.synthetic import draw_field
 
+from . import edgetpu_stub
+
 SIZE = 64
 WIDTH = 8
 PREPROCESSING = Preprocessing(size=SIZE)
@@ -125,7 +127,7 @@ ONNX_SPECS = {
 }
 
 
-def make_bundle(path: Path, model: bytes, engine: str = "onnx", **changes: Any) -> Bundle:
+def make_bundle(path: Path, model: bytes, engine: str = "onnx", /, **changes: Any) -> Bundle:
     """A bundle whose goldens are this very model's own answers (unless `probabilities` says otherwise)."""
     suffix = "onnx" if engine in ("onnx", "tensorrt") else "tflite"
     rgb = draw_field("pre_b", 3, 96).rgb
@@ -195,3 +197,45 @@ def split_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return make_bundle(folder / "split.alledge", trunk, "coral", target="coral", compiled=False, input=image,
                        more_members={"head.tflite": head},
                        head=Head(model="head.tflite", features=features, input=tensors_of(head)[0]))
+
+
+@pytest.fixture(scope="session")
+def stub_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the stub of libedgetpu.so.1."""
+    return edgetpu_stub.build(tmp_path_factory.mktemp("edgetpu"))
+
+
+@pytest.fixture
+def edge_tpu(stub_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A stub Edge TPU, plugged in; called with what it shall do from now on, e.g. "segfault@3" (edgetpu_stub.c)."""
+    control = tmp_path / "edgetpu-stub"
+    monkeypatch.setenv("EDGETPU_STUB", str(control))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(stub_library))
+
+    def tell(what: str) -> None:
+        part = control.with_suffix(".part")
+        part.write_text(what)
+        part.replace(control)
+    return tell
+
+
+def stub_bundle(path: Path, floats: bool = False, fallback: bool = True) -> Bundle:
+    """A compiled bundle for the stub Edge TPU, with the same network for a CPU beside it."""
+    values = edgetpu_stub.weights()
+    changes: dict[str, Any] = {"fallback": "model.tflite"} if fallback else {"probabilities": [0.25] * 4}
+    if floats:
+        changes |= {key: ONNX_SPECS[key] for key in ("probs", "embedding")} | {"probabilities": [0.25] * 4}
+    return make_bundle(path, edgetpu_stub.plain(values), "coral", target="coral", compiled=True,
+                       compiler="stub for tests", model="model_edgetpu.tflite", tolerance=0.05,
+                       more_members={"model_edgetpu.tflite": edgetpu_stub.compiled(values, floats)}, **changes)
+
+
+@pytest.fixture(scope="session")
+def stub_coral_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return stub_bundle(tmp_path_factory.mktemp("stub") / "stub.alledge")
+
+
+@pytest.fixture
+def coral_bundle(edge_tpu: Callable[[str], None], stub_coral_bundle: Bundle) -> Bundle:
+    """For the stub Edge TPU, which is plugged in."""
+    return stub_coral_bundle

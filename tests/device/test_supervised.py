@@ -71,8 +71,8 @@ def test_a_field_is_answered_by_the_cpu_and_the_next_by_the_restarted_engine() -
     answer = bench.breaks()
     assert (answer.engine, answer.faults) == ("tflite for coral", ("engine-crashed", "engine-on-cpu"))
     assert (bench.engine.name, bench.engine.faults) == (answer.engine, answer.faults)
-    assert bench.mains[0].closed
     bench.finish()
+    assert bench.mains[0].closed
     answer = bench.engine.infer(FIELD)
     assert (answer.engine, answer.faults, bench.engine.faults, bench.engine.name) == ("", (), (), "coral")
     assert (len(bench.mains), len(bench.spares)) == (2, 1)

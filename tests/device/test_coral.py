@@ -1,0 +1,232 @@
+"""The real coral engine, its child and LiteRT's real loader, on a stub Edge TPU that breaks in every way by name."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alledge.bundle import Bundle
+from alledge.device.engine import _child, coral, open_engine
+from alledge.device.faults import EngineFault
+from alledge.device.selftest import replay
+from alledge.device.supervised import PROBE_S, Supervised, supervise
+from alledge.errors import BackendMissing, BundleRefused
+
+from .conftest import stub_bundle
+
+FIELD = np.clip(np.random.default_rng(7).normal((0.9, -0.6, 0.3), 0.2, (64, 64, 3)), -1, 1).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_child, "ANSWER_S", 0.4)
+    monkeypatch.setattr(_child, "START_S", 10.0)
+
+
+@pytest.fixture
+def engine(coral_bundle: Bundle) -> Iterator[Any]:
+    with closing(open_engine(coral_bundle)) as opened:
+        yield opened
+
+
+def fault_of(engine: Any) -> EngineFault:
+    with pytest.raises(EngineFault) as caught:
+        engine.infer(FIELD)
+    return caught.value
+
+
+def test_it_reproduces_the_goldens_and_the_cpu_model_agrees(engine: Any, coral_bundle: Bundle) -> None:
+    assert engine.name == "coral"
+    assert replay(coral_bundle, engine) == []
+    with closing(open_engine(coral_bundle, "tflite")) as cpu:
+        there, here = engine.infer(FIELD), cpu.infer(FIELD)
+    assert there.probs.argmax() == here.probs.argmax()
+    assert np.abs(there.probs - here.probs).max() < coral_bundle.manifest.tolerance
+
+
+@pytest.mark.parametrize(("told", "fault", "detail"), [
+    ("segfault@2", "engine-crashed", "SIGSEGV"), ("abort@2", "engine-crashed", "SIGABRT"),
+    ("exit@2", "engine-crashed", "exit code 3"), ("hang@2", "engine-stuck", "no answer within 0.4 s"),
+    ("unplug@2", "accelerator-lost", "the device was unplugged"),
+    ("shape@2", "engine-wrong-shape", "expected [1, 4], received [1, 3]"),
+    ("garbage@2", "engine-no-distribution", "4 probabilities that sum to 1")])
+def test_each_way_to_fail_has_its_name(edge_tpu: Callable[[str], None], engine: Any, told: str, fault: str,
+                                       detail: str) -> None:
+    edge_tpu(told)
+    engine.infer(FIELD)
+    failure = fault_of(engine)
+    assert (failure.fault.name, detail in str(failure)) == (fault, True), str(failure)
+
+
+def test_numbers_that_are_none_have_their_name(edge_tpu: Callable[[str], None], tmp_path: Path) -> None:
+    with closing(open_engine(stub_bundle(tmp_path / "floats.alledge", floats=True))) as engine:
+        engine.infer(FIELD)
+        edge_tpu("nan")
+        assert fault_of(engine).fault.name == "engine-not-finite"
+
+
+@pytest.mark.parametrize(("told", "fault", "detail"), [
+    ("absent", "accelerator-absent", "Failed to load delegate"),
+    ("refuse", "engine-not-started", "the executable does not fit this device"),
+    ("segfault@0", "engine-not-started", "SIGSEGV"), ("hang@0", "engine-not-started", "no answer within 1 s")])
+def test_an_engine_that_does_not_start_says_why(edge_tpu: Callable[[str], None], coral_bundle: Bundle, told: str,
+                                                fault: str, detail: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if told.startswith("hang"):
+        monkeypatch.setattr(_child, "START_S", 1.0)
+    edge_tpu(told)
+    with pytest.raises(EngineFault) as caught:
+        open_engine(coral_bundle)
+    assert (caught.value.fault.name, detail in str(caught.value)) == (fault, True), str(caught.value)
+
+
+def test_a_slow_accelerator_is_waited_for(edge_tpu: Callable[[str], None], engine: Any) -> None:
+    edge_tpu("slow")
+    assert engine.infer(FIELD).faults == ()
+
+
+def test_a_missing_library_is_named_with_the_command_that_mends_it(stub_coral_bundle: Bundle) -> None:
+    with pytest.raises(BackendMissing, match=r"libedgetpu\.so\.1.*sudo apt install libedgetpu1-std"):
+        open_engine(stub_coral_bundle)
+    with pytest.raises(BackendMissing, match="sudo apt install"):
+        coral.probe()
+
+
+def test_a_damaged_model_is_the_bundles_fault_not_the_accelerators(coral_bundle: Bundle) -> None:
+    broken = Bundle(coral_bundle.path, coral_bundle.manifest, {coral_bundle.manifest.model: b"not a model at all"})
+    with pytest.raises(BundleRefused, match="convert it again"):
+        open_engine(broken)
+
+
+def test_an_accelerator_with_other_outputs_than_the_manifests_is_a_fault(coral_bundle: Bundle) -> None:
+    embedding = coral_bundle.manifest.embedding.model_copy(update={"shape": (1, 9)})
+    other = coral_bundle.manifest.model_copy(update={"embedding": embedding})
+    with pytest.raises(EngineFault, match="wrong shape"):
+        open_engine(Bundle(coral_bundle.path, other, {n.name: coral_bundle.read(n.name) for n in other.members}))
+
+
+def test_an_earlier_answer_never_passes_for_this_fields(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that says "done" and wrote nothing: the memory holds no answer any more."""
+    engine.infer(FIELD)
+    child = engine._engine._trunk._child
+    with monkeypatch.context() as silent:
+        silent.setattr(child, "_hear", lambda seconds: None)
+        silent.setattr(child, "_questions", io.BytesIO())
+        assert fault_of(engine).fault.name == "engine-no-distribution"
+
+
+def test_an_answer_to_another_question_is_refused(engine: Any) -> None:
+    engine.infer(FIELD)
+    engine._engine._trunk._child._questions.write((99).to_bytes(8, "little"))
+    failure = fault_of(engine)
+    assert (failure.fault.name, "question 99" in str(failure)) == ("engine-failed", True)
+    assert fault_of(engine).fault.name == "engine-crashed"  # killed: nothing late can follow
+
+
+def test_closing_ends_the_child(engine: Any) -> None:
+    process = engine._engine._trunk._child._process
+    engine.close()
+    assert process.returncode == 0
+
+
+# From fault to fallback and back, with the real child.
+
+@pytest.fixture
+def supervised(coral_bundle: Bundle) -> Iterator[Supervised]:
+    with closing(supervise(coral_bundle)) as opened:
+        yield opened
+
+
+def until(engine: Supervised, wanted: tuple[str, ...], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while engine.faults != wanted:
+        assert time.monotonic() < end, engine.faults
+        time.sleep(0.02)
+        engine.attend()
+
+
+def test_a_crash_costs_no_field_and_the_accelerator_comes_back(edge_tpu: Callable[[str], None],
+                                                              supervised: Supervised) -> None:
+    before = supervised.infer(FIELD)
+    edge_tpu("segfault")
+    answer = supervised.infer(FIELD)
+    assert (answer.engine, answer.faults) == ("tflite for coral", ("engine-crashed", "engine-on-cpu"))
+    assert np.abs(answer.probs - before.probs).max() < 0.05
+    edge_tpu("ok")
+    until(supervised, ())
+    assert (supervised.infer(FIELD).faults, supervised.name) == ((), "coral")
+
+
+def test_an_unplugged_stick_is_named_probed_and_taken_back(edge_tpu: Callable[[str], None], supervised: Supervised,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alledge.device.supervised.PROBE_S", 0.2)
+    edge_tpu("unplug")
+    assert supervised.infer(FIELD).faults == ("accelerator-lost", "engine-on-cpu")
+    edge_tpu("absent")
+    until(supervised, ("accelerator-absent", "engine-on-cpu"))
+    assert supervised.infer(FIELD).faults == ("accelerator-absent", "engine-on-cpu")
+    edge_tpu("ok")
+    until(supervised, ())
+    assert PROBE_S <= 10  # so that a stick is back within 15 s
+
+
+def test_an_accelerator_that_comes_back_wrong_is_not_trusted(edge_tpu: Callable[[str], None],
+                                                             supervised: Supervised) -> None:
+    edge_tpu("segfault")
+    supervised.infer(FIELD)
+    edge_tpu("garbage")
+    until(supervised, ("engine-no-distribution", "engine-on-cpu"))
+    assert supervised.infer(FIELD).engine == "tflite for coral"
+
+
+def test_without_a_stick_a_device_starts_on_the_cpu_and_without_a_cpu_model_not_at_all(
+        edge_tpu: Callable[[str], None], coral_bundle: Bundle, tmp_path: Path) -> None:
+    edge_tpu("absent")
+    with closing(supervise(coral_bundle)) as engine:
+        assert engine.infer(FIELD).faults == ("accelerator-absent", "engine-on-cpu")
+    with pytest.raises(EngineFault, match="no accelerator answers"):
+        supervise(stub_bundle(tmp_path / "alone.alledge", fallback=False))
+
+
+def test_a_device_that_is_killed_takes_a_hanging_child_along(edge_tpu: Callable[[str], None], coral_bundle: Bundle,
+                                                            tmp_path: Path) -> None:
+    program = ("import sys, numpy; from alledge.bundle import Bundle; from alledge.device.engine import open_engine;"
+               "engine = open_engine(Bundle.open(sys.argv[1]));"
+               "print(engine._engine._trunk._child._process.pid, flush=True);"
+               "engine.infer(numpy.zeros((64, 64, 3), 'f4'))")
+    edge_tpu("hang@1")
+    with subprocess.Popen([sys.executable, "-c", program, coral_bundle.path], stdout=subprocess.PIPE) as device:
+        assert device.stdout is not None
+        child = int(device.stdout.readline())
+        time.sleep(0.2)
+        device.kill()
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("the child outlived its device by 5 s")
+
+
+def test_the_stub_is_found_as_a_stick_would_be(edge_tpu: Callable[[str], None], monkeypatch: pytest.MonkeyPatch,
+                                               tmp_path: Path) -> None:
+    (tmp_path / "1-1").mkdir()
+    (tmp_path / "1-1" / "idVendor").write_text("18d1\n")
+    (tmp_path / "1-1" / "idProduct").write_text("9302\n")
+    (tmp_path / "usb1").mkdir()
+    (tmp_path / "apex_0").touch()
+    monkeypatch.setattr(coral, "_USB", tmp_path)
+    monkeypatch.setattr(coral, "_PCI", tmp_path)
+    assert coral.sticks() == 2
+    assert coral.probe() == "ai_edge_litert, 2 Edge TPU"
