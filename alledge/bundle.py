@@ -205,8 +205,9 @@ def _check_members(path: Path, manifest: Manifest, members: Mapping[str, bytes])
         content = members[listed.name]
         if len(content) != listed.size or _sha256(content) != listed.sha256:
             raise BundleRefused(f"{path}: member {listed.name} was altered after it was written")
-    more = {manifest.head and manifest.head.model, manifest.fallback} - {None}
-    wanted = {manifest.model, *more, *(g.image for g in manifest.goldens), *(g.mask for g in manifest.goldens)}
+    heads = {manifest.head.model} if manifest.head else set()
+    fallbacks = {manifest.fallback} if manifest.fallback else set()
+    wanted = {manifest.model, *heads, *fallbacks, *(name for g in manifest.goldens for name in (g.image, g.mask))}
     if not wanted <= set(members):
         raise BundleRefused(f"{path}: lacks {', '.join(sorted(wanted - set(members)))}")
 

@@ -17,9 +17,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-CLASSES = ("Builder", "BuilderFlag", "DataType", "IBuilderConfig", "ICudaEngine", "IHostMemory", "ILayer", "ILogger",
-           "INetworkDefinition", "ITensor", "LayerType", "MemoryPoolType", "NetworkDefinitionCreationFlag",
-           "OnnxParser", "ParserError", "Runtime")
+CLASSES = ("Builder", "BuilderFlag", "DataType", "IBuilderConfig", "ICudaEngine", "IExecutionContext", "IHostMemory",
+           "ILayer", "ILogger", "INetworkDefinition", "ITensor", "LayerType", "Logger", "MemoryPoolType",
+           "NetworkDefinitionCreationFlag", "OnnxParser", "ParserError", "Runtime", "TensorIOMode")
 # Entry points that an import looks up at once. 8.6's C++ names belong to the Caffe and UFF parsers.
 SYMBOLS = ("createInferBuilder_INTERNAL", "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL",
            "createNvOnnxParser_INTERNAL", "createNvOnnxParserRefitter_INTERNAL", "getBuilderPluginRegistry",

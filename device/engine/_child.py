@@ -138,10 +138,10 @@ class Child:
     def _first_words(self, errors: IO[bytes]) -> dict[str, Any]:
         try:
             document = self._hear(START_S) or {}
-        except EngineFault as fault:
+        except EngineFault as silence:
             errors.seek(0)
             last = errors.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
-            raise EngineFault("engine-not-started", "; ".join(filter(None, (fault.detail, last)))) from fault
+            raise EngineFault("engine-not-started", "; ".join(filter(None, (silence.detail, last)))) from silence
         fault, detail = document.get("fault"), document.get("detail", "")
         if fault == worker.MISSING:
             raise BackendMissing(f"engine {self._engine!r} is not complete here ({detail}): {_MISSING[self._engine]}")
