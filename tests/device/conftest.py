@@ -1,5 +1,6 @@
 """Real, tiny bundles for the device: an int8 TFLite network converted here and ONNX networks written by hand."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 
 from alledge.bundle import Bundle, write_bundle
 from alledge.calibration import Calibration
+from alledge.device import build_engine
 from alledge.device.engine import open_engine
 from alledge.images import encode_png
 from alledge.labels import LABELS
@@ -239,3 +241,52 @@ def stub_coral_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def coral_bundle(edge_tpu: Callable[[str], None], stub_coral_bundle: Bundle) -> Bundle:
     """For the stub Edge TPU, which is plugged in."""
     return stub_coral_bundle
+
+
+@pytest.fixture(scope="session")
+def stub_cuda(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the stub of libcuda.so.1."""
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler (cc) here for the stub of the CUDA driver")
+    folder = tmp_path_factory.mktemp("cuda")
+    subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", folder / "libcuda.so.1",
+                    Path(__file__).with_name("cuda_stub.c")], check=True)
+    return folder
+
+
+def write_standin(folder: Path, version: str, fails: str = "") -> Path:
+    """A folder in which a process finds the stand-in of TensorRT `version` as its `tensorrt`."""
+    (folder / "tensorrt.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nimport tensorrt_standin\n"
+        f"globals().update(vars(tensorrt_standin.standin({version!r}, fails={fails!r})))\n")
+    return folder
+
+
+@pytest.fixture
+def jetson(stub_cuda: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """`jetson(version)`: this machine has a stub GPU and a stand-in TensorRT, for another Python than this one.
+
+    Returns:
+        the file in which a number makes the stub CUDA driver fail.
+    """
+    def set_up(version: str, fails: str = "") -> Path:
+        monkeypatch.setenv("LD_LIBRARY_PATH", str(stub_cuda))
+        monkeypatch.setenv("PYTHONPATH", str(write_standin(tmp_path, version, fails)))
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        monkeypatch.setenv("CUDA_STUB", str(tmp_path / "cuda-stub"))
+        monkeypatch.setattr(build_engine, "SYSTEM_PYTHON", Path(sys.executable))
+        return tmp_path / "cuda-stub"
+    return set_up
+
+
+@pytest.fixture(scope="session")
+def jetson_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle(tmp_path_factory.mktemp("bundles") / "jetson.alledge", onnx_model(), "tensorrt",
+                       target="jetson-nano", precision="fp16")
+
+
+@pytest.fixture
+def tensorrt_bundle(jetson: Callable[[str], Path], jetson_bundle: Bundle) -> Bundle:
+    """For the stand-in of the Jetson Nano's TensorRT, which is installed."""
+    jetson("8.2.1")
+    return jetson_bundle

@@ -1,25 +1,40 @@
 """A stand-in for the `tensorrt` module: nothing is compiled, but nothing is offered either that a version lacks.
 
+An "engine" is the ONNX file itself; executing it has ONNX Runtime compute on whatever memory the addresses are of.
+
 Which members each version has, and which parameters they take, is recorded from the real bindings or their source
 (benchmarks/tensorrt_api.py). Whatever is not recorded raises AttributeError, on reading and on setting.
 """
 
+import base64
+import ctypes
 import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import TensorProto
 
 API = json.loads(Path(__file__).with_name("tensorrt_api.json").read_text())
 VERSIONS = tuple(sorted(API, key=lambda version: [int(part) for part in version.split(".")]))
+LOGGERS = ("ILogger", "Logger")  # the second inherits the severities of the first
 ERROR = 1  # of ILogger's severities
-ENUMS = ("BuilderFlag", "DataType", "LayerType", "MemoryPoolType", "NetworkDefinitionCreationFlag")
+ENUMS = ("BuilderFlag", "DataType", "LayerType", "MemoryPoolType", "NetworkDefinitionCreationFlag", "TensorIOMode")
 
 
 class Member(int):
-    """A value of an enumeration."""
+    """A value of an enumeration, with its name."""
+
+    name = ""
+
+
+def _enumeration(name: str, members: Any) -> type:
+    values = {member: Member(value) for value, member in enumerate(members)}
+    for member, value in values.items():
+        value.name = member
+    return type(name, (), values)
 
 
 def standin(version: str, fast: tuple[str, ...] = ("fp16", "int8"), fails: str = "") -> Any:
@@ -35,7 +50,7 @@ def standin(version: str, fast: tuple[str, ...] = ("fp16", "int8"), fails: str =
     trt.__version__ = version
     for name in ENUMS:
         if name in recorded:
-            setattr(trt, name, type(name, (), {member: Member(value) for value, member in enumerate(recorded[name])}))
+            setattr(trt, name, _enumeration(name, recorded[name]))
     for name, behaviour in _behaviours(trt, version, fast, fails).items():
         setattr(trt, name, _limited(name, recorded[name], behaviour))
     return trt
@@ -44,7 +59,7 @@ def standin(version: str, fast: tuple[str, ...] = ("fp16", "int8"), fails: str =
 def _limited(name: str, members: dict[str, list[str] | None], behaviour: type) -> type:
     """A class of which only recorded members can be reached; methods take the recorded number of arguments."""
     def guarded(self: Any, attribute: str) -> Any:
-        if not attribute.startswith("_") and attribute not in members and name != "ILogger":
+        if not attribute.startswith("_") and attribute not in members and name not in LOGGERS:
             raise AttributeError(f"{name} has no attribute {attribute!r}")
         value = object.__getattribute__(self, attribute)
         takes = members.get(attribute)
@@ -57,7 +72,7 @@ def _limited(name: str, members: dict[str, list[str] | None], behaviour: type) -
         return call
 
     def guarded_set(self: Any, attribute: str, value: Any) -> None:
-        if not attribute.startswith("_") and attribute not in members and name != "ILogger":
+        if not attribute.startswith("_") and attribute not in members and name not in LOGGERS:
             raise AttributeError(f"{name} has no attribute {attribute!r}")
         object.__setattr__(self, attribute, value)
 
@@ -71,6 +86,14 @@ def _behaviours(trt: Any, version: str, fast: tuple[str, ...], fails: str) -> di
 
         def log(self, severity: int, msg: str) -> None:
             raise NotImplementedError
+
+    class Logger(ILogger):
+        def __init__(self, min_severity: int = ILogger.WARNING) -> None:
+            self._least = min_severity
+
+        def log(self, severity: int, msg: str) -> None:
+            if severity <= self._least:
+                print(f"[TRT] {msg}")
 
     class Builder:
         def __init__(self, logger: Any) -> None:
@@ -91,7 +114,8 @@ def _behaviours(trt: Any, version: str, fast: tuple[str, ...], fails: str) -> di
             self._logger.log(ILogger.VERBOSE, "a tactic")
             self._logger.log(ILogger.WARNING, "a warning of the builder")
             return json.dumps({"version": version, "flags": sorted(config._flags), "workspace": config._workspace,
-                               "tensors": network._tensors, "network_flags": network._flags}).encode()
+                               "tensors": network._tensors, "network_flags": network._flags,
+                               "onnx": base64.b64encode(network._onnx).decode()}).encode()
 
     class IBuilderConfig:
         def __init__(self) -> None:
@@ -113,7 +137,7 @@ def _behaviours(trt: Any, version: str, fast: tuple[str, ...], fails: str) -> di
         def max_workspace_size(self, size: int) -> None:
             self._workspace = size
 
-    return {"ILogger": ILogger, "Builder": Builder, "IBuilderConfig": IBuilderConfig,
+    return {"ILogger": ILogger, "Logger": Logger, "Builder": Builder, "IBuilderConfig": IBuilderConfig,
             "OnnxParser": _parser(trt, version), "Runtime": _runtime(trt, version, fails)}
 
 
@@ -124,6 +148,7 @@ class Network:
         self._flags = flags
         self._layers: list[Any] = []
         self._tensors: list[str] = []
+        self._onnx = b""
 
     @property
     def num_layers(self) -> int:
@@ -164,7 +189,8 @@ def _parser(trt: Any, version: str) -> type:
                 return False
             types = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
             self._network._layers = [Layer(trt, node, types) for node in graph.node]
-            self._network._tensors = [value.name for value in (*graph.input, *graph.output)]
+            self._network._tensors = [value.name for value in (*graph.output, *graph.input)]
+            self._network._onnx = model
             return True
 
         @property
@@ -179,17 +205,8 @@ def _parser(trt: Any, version: str) -> type:
 
 
 def _runtime(trt: Any, version: str, fails: str) -> type:
-    class Engine:
-        def __init__(self, names: list[str]) -> None:
-            self._names = names
-            self.__dict__.update(num_io_tensors=len(names), num_bindings=len(names))
-
-        def get_tensor_name(self, index: int) -> str:
-            return self._names[index]
-
-        get_binding_name = get_tensor_name
-
-    engine = _limited("ICudaEngine", API[version]["members"]["ICudaEngine"], Engine)
+    recorded = API[version]["members"]
+    engine = _limited("ICudaEngine", recorded["ICudaEngine"], _engine(trt, version, fails))
 
     class Runtime:
         def __init__(self, logger: Any) -> None:
@@ -199,7 +216,76 @@ def _runtime(trt: Any, version: str, fails: str) -> type:
             if fails == "load":
                 self._logger.log(ERROR, "The engine plan file is not compatible")
                 return None
-            names = json.loads(serialized_engine)["tensors"]
-            return engine(["image", "logits"] if fails == "names" else names)
+            return engine(json.loads(serialized_engine))
 
     return Runtime
+
+
+def _engine(trt: Any, version: str, fails: str) -> type:
+    class Engine:
+        def __init__(self, plan: dict[str, Any]) -> None:
+            self._onnx = base64.b64decode(plan["onnx"])
+            graph = onnx.load_from_string(self._onnx).graph
+            values = {value.name: value.type.tensor_type for value in (*graph.output, *graph.input)}
+            self._shapes = {name: tuple(d.dim_value for d in kind.shape.dim) for name, kind in values.items()}
+            self._inputs = [value.name for value in graph.input]
+            self._names = ["image", "logits"] if fails == "names" else list(plan["tensors"])
+            self.__dict__.update(num_io_tensors=len(self._names), num_bindings=len(self._names))
+
+        def get_tensor_name(self, index: int) -> str:
+            return self._names[index]
+
+        def get_tensor_mode(self, name: str) -> Any:
+            return trt.TensorIOMode.INPUT if name in self._inputs else trt.TensorIOMode.OUTPUT
+
+        def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+            return self._shapes[name]
+
+        def get_tensor_dtype(self, name: str) -> Any:
+            return trt.DataType.FLOAT
+
+        get_binding_name = get_tensor_name
+
+        def binding_is_input(self, index: int) -> bool:
+            return self._names[index] in self._inputs
+
+        def get_binding_shape(self, index: int) -> tuple[int, ...]:
+            return self._shapes[self._names[index]]
+
+        def get_binding_dtype(self, index: int) -> Any:
+            return trt.DataType.FLOAT
+
+        def create_execution_context(self) -> Any:
+            context = _limited("IExecutionContext", API[version]["members"]["IExecutionContext"], Context)
+            return context(self._onnx, self._names, self._inputs, self._shapes)
+
+    return Engine
+
+
+class Context:
+    """Runs the ONNX on float32 at given addresses; the stub of the CUDA driver has them in ordinary memory."""
+
+    def __init__(self, model: bytes, names: list[str], inputs: list[str], shapes: dict[str, tuple[int, ...]]) -> None:
+        import onnxruntime
+
+        self._session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        self._names, self._inputs, self._shapes = names, inputs, shapes
+        self._addresses: dict[str, int] = {}
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        self._addresses[name] = memory
+        return True
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        return self._run(self._addresses)
+
+    def execute_async_v2(self, bindings: list[int], stream_handle: int) -> bool:
+        return self._run(dict(zip(self._names, bindings, strict=True)))
+
+    def _run(self, addresses: dict[str, int]) -> bool:
+        images = {name: np.frombuffer(ctypes.string_at(addresses[name], 4 * int(np.prod(self._shapes[name]))), "f4")
+                  .reshape(self._shapes[name]) for name in self._inputs}
+        outputs = [name for name in self._names if name not in self._inputs]
+        for name, value in zip(outputs, self._session.run(outputs, images), strict=True):
+            ctypes.memmove(addresses[name], value.astype("f4").tobytes(), 4 * value.size)
+        return True

@@ -40,7 +40,7 @@ def load(kind: str, name: str) -> Any:
 def test_every_kind_has_its_back_ends() -> None:
     assert {kind: backends.names(kind) for kind in ("camera", "engine", "display", "sink", "trigger")} == {
         "camera": ["emulated", "file", "synthetic", "video"],
-        "engine": ["onnx", "tflite"], "display": ["png", "terminal"], "sink": ["jsonl", "sqlite"],
+        "engine": ["coral", "onnx", "tensorrt", "tflite"], "display": ["png", "terminal"], "sink": ["jsonl", "sqlite"],
         "trigger": ["gpio", "interval", "keyboard"]}
     assert sorted(EXAMPLES) == backends.names("camera")
 

@@ -21,7 +21,7 @@ from alledge.device import build_engine as starting
 from alledge.device import tensorrt_build as building
 from alledge.errors import BackendMissing, EngineError, UsageError
 
-from .conftest import make_bundle
+from .conftest import make_bundle, write_standin
 from .tensorrt_standin import API, VERSIONS, standin
 
 OLD, FIRST_NAMED, LAST_8, TEN, ELEVEN = VERSIONS
@@ -251,25 +251,11 @@ def test_a_program_that_is_no_trtexec_is_refused(board, tmp_path):
     assert "does not say its version" in board(OLD, "fp16", "--trtexec", "/bin/true", code=4).err
 
 
-STUB_CUDA = """#include <string.h>
-int cuInit(int f) { return 0; } int cuDeviceGet(int *d, int o) { *d = 0; return 0; }
-int cuDeviceGetName(char *b, int n, int d) { strcpy(b, "Orin (stub)"); return 0; }
-int cuDeviceGetAttribute(int *v, int a, int d) { *v = a == 75 ? 8 : 7; return 0; }
-"""
-
-
 @pytest.fixture(scope="module")
-def orin(tmp_path_factory) -> dict[str, str]:
+def orin(stub_cuda, tmp_path_factory) -> dict[str, str]:
     """The environment of a process that finds a stub CUDA driver and a stand-in TensorRT 10.3."""
-    if not shutil.which("cc"):
-        pytest.skip("no C compiler here for the stub of the CUDA driver")
-    folder = tmp_path_factory.mktemp("orin")
-    (folder / "cuda.c").write_text(STUB_CUDA)
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "libcuda.so.1", folder / "cuda.c"], check=True)
-    here = Path(__file__).parent
-    (folder / "tensorrt.py").write_text(f"import sys\nsys.path.insert(0, {str(here)!r})\nimport tensorrt_standin\n"
-                                        f"globals().update(vars(tensorrt_standin.standin({TEN!r})))\n")
-    return {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(folder)}
+    folder = write_standin(tmp_path_factory.mktemp("orin"), TEN)
+    return {**os.environ, "LD_LIBRARY_PATH": str(stub_cuda), "PYTHONPATH": str(folder)}
 
 
 @pytest.fixture
