@@ -35,6 +35,8 @@ def load(kind: str, name: str) -> Callable[..., Any]:
         raise UsageError(f"{kind} {name!r} is unknown: expected one of {', '.join(names(kind))}")
     try:
         create = importlib.import_module(f"{_HOME}.{kind}.{name}").create
+    except BackendMissing:
+        raise  # it knows better than pip where its library comes from
     except ImportError as error:
         raise BackendMissing(f"{kind} {name!r} needs {error.name or error}, which is not installed: pip install "
                              f"'alledge[{name}]' (or {error.name or 'that library'} alone)") from error

@@ -6,24 +6,25 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
 from typing import Protocol
-from urllib.parse import parse_qsl
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alledge import backends
-from alledge.errors import BackendMissing, ImageError, UsageError
+from alledge.errors import ImageError, UsageError
 
 from ..faults import FAULTS, CameraFault
 
 EXAMPLES = {
+    "picamera2": "picamera2://0?width=1280&height=720",
+    "v4l2": "v4l2:///dev/video0",
+    "csi": "csi://0",
     "file": "file:///path/image-or-folder",
     "video": "video:///path.mkv",
     "synthetic": "synthetic://?seed=1&class=pre_b",
     "emulated": "emulated://stalled@3s-8s/synthetic://?seed=1",
 }
 _ON_DISK = ("file", "video")
-_LATER = ("picamera2", "v4l2", "csi")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Frame:
         metadata: `source` (file name, URI ...); `emulated`: which faults an emulated camera put in.
         encoded: the file it came in, byte for byte (a JPEG, say), where the camera has one; for the archive.
         original: the same field at full resolution, uint8 [H', W', 3] RGB, for the archive; None when `rgb` is that.
-        exposed_at: when its first row was exposed, in seconds of the monotonic clock; None when the camera cannot tell.
+        exposed_at: when its first row was read from the sensor, in seconds of the monotonic clock; None when unknown.
     """
 
     rgb: NDArray[np.uint8]
@@ -85,7 +86,7 @@ def open_camera(uri: str) -> Camera:
 
     Raises:
         UsageError: for an unknown scheme, or a query key or value that the camera does not have.
-        BackendMissing: for a camera of the contract that this version cannot drive yet.
+        BackendMissing: when the library behind it is not installed.
         CameraError: when it cannot be opened.
     """
     return opener(uri)()
@@ -104,8 +105,6 @@ def opener(uri: str) -> Callable[[], Camera]:
     shown = ", ".join(EXAMPLES.values())
     if not mark:
         raise UsageError(f"camera {uri!r} is not a URI: expected one of {shown}")
-    if scheme in _LATER:
-        raise BackendMissing(f"camera {scheme}:// is not in this version yet; it has {shown}")
     if scheme not in backends.names("camera"):
         raise UsageError(f"camera {uri!r}: scheme {scheme!r} is unknown, expected one of {shown}")
     create = backends.load("camera", scheme)
@@ -125,25 +124,6 @@ def cannot_wait(uri: str) -> bool:
     """
     create = backends.load("camera", uri.partition("://")[0])
     return bool(getattr(sys.modules[create.__module__], "FREE_RUNNING", False))
-
-
-def parse_query(uri: str, query: str, allowed: tuple[str, ...]) -> dict[str, str]:
-    """Keys and values of a URI's query.
-
-    Raises:
-        UsageError: for a key that is not allowed, given twice, or without a value.
-    """
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-    except ValueError:
-        raise UsageError(f"camera {uri!r}: expected key=value pairs after '?', received {query!r}") from None
-    for key, value in pairs:
-        if key not in allowed or not value:
-            raise UsageError(f"camera {uri!r}: {key}={value} is not understood, expected {', '.join(allowed)}, "
-                             "each with a value")
-    if len(dict(pairs)) != len(pairs):
-        raise UsageError(f"camera {uri!r}: a key is given twice")
-    return dict(pairs)
 
 
 def now() -> str:

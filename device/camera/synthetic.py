@@ -7,7 +7,8 @@ from alledge.errors import UsageError
 from alledge.labels import LABELS
 from alledge.synthetic import draw_field
 
-from . import Frame, now, parse_query
+from . import Frame, now
+from ._query import Query
 
 KEYS = ("seed", "class", "size", "width", "height", "fields")
 _SIZES = range(32, 4097)  # px, what `draw_field` draws
@@ -26,23 +27,11 @@ def create(rest: str) -> "SyntheticCamera":
     place, _, query = rest.partition("?")
     if place.strip("/"):
         raise UsageError(f"camera {uri!r}: expected {KEYS} after '?', received the path {place!r}")
-    asked = parse_query(uri, query, KEYS)
-    label = asked.get("class")
-    if label is not None and label not in LABELS:
-        raise UsageError(f"camera {uri!r}: class {label!r} is unknown, expected one of {', '.join(LABELS)}")
-    seed, size = _number(uri, asked, "seed", 0, range(2**31)), _number(uri, asked, "size", 224, _SIZES)
-    shape = _number(uri, asked, "height", size, _SIZES), _number(uri, asked, "width", size, _SIZES)
-    return SyntheticCamera(seed, label, shape, _number(uri, asked, "fields", 0, range(1, 1001)))
-
-
-def _number(uri: str, asked: dict[str, str], key: str, default: int, allowed: range) -> int:
-    if key not in asked:
-        return default
-    value = asked[key]
-    if not value.isascii() or not value.isdigit() or int(value) not in allowed:
-        raise UsageError(f"camera {uri!r}: {key}={value} is out of range, expected a whole number from "
-                         f"{allowed.start} to {allowed.stop - 1}")
-    return int(value)
+    asked = Query(uri, query, KEYS)
+    size = asked.whole("size", _SIZES) or 224
+    shape = asked.whole("height", _SIZES) or size, asked.whole("width", _SIZES) or size
+    return SyntheticCamera(asked.whole("seed", range(2**31)) or 0, asked.choice("class", LABELS), shape,
+                           asked.whole("fields", range(1, 1001)) or 0)
 
 
 class SyntheticCamera:

@@ -164,7 +164,7 @@ def test_no_verdict_is_exit_code_3(tmp_path: Path, bundle_of: Any, onnx_of: Any)
 
 @pytest.mark.parametrize(("arguments", "code", "said"), [
     (["--camera", "file:///no/such/folder"], 1, "expected an image or a folder"),
-    (["--camera", "v4l2:///dev/video0"], 4, "not in this version yet"),
+    (["--camera", "v4l2:///dev/video77"], 1, "there is no /dev/video77; plug the camera in"),
     ([], 2, "no camera was given"),
     (["--camera", SMEARS, "--engine", "tensorrt"], 4, "not in this version yet"),
     (["--camera", SMEARS, "--engine", "tflite"], 2, "cannot run a onnx bundle"),
