@@ -55,9 +55,13 @@ class NoVerdict(AlledgeError):
 
 
 class BackendMissing(AlledgeError, ImportError):
-    """Raised when a back end, or the library behind it, is not on this machine."""
+    """Raised when a back end, or the library behind it, is not on this machine. `fix`: the command that brings it."""
 
     exit_code = 4
+
+    def __init__(self, message: str, fix: str = "") -> None:
+        super().__init__(f"{message}: {fix}" if fix else message)
+        self.fix = fix
 
 
 class BundleRefused(AlledgeError, ValueError):

@@ -95,11 +95,17 @@ def _backend(kind: str, name: str) -> Check:
     """A back end that has an extra of its name needs it; what the others need comes with alledge."""
     versions = [f"{library} {v}" for library in LIBRARIES.get(name, ()) if (v := _version(library))]
     try:
-        backends.load(kind, name)
-    except AlledgeError as error:
+        create = backends.load(kind, name)
+    except BackendMissing as error:
+        if error.fix:
+            return Check(f"{kind} {name}", False, str(error).removesuffix(f": {error.fix}"), error.fix)
         extra = name in (metadata.metadata("alledge").get_all("Provides-Extra") or ())
         fix = f"pip install 'alledge[{name}]'" if extra else "pip install --force-reinstall alledge"
         return Check(f"{kind} {name}", False, str(error), fix)
+    present = getattr(sys.modules[create.__module__], "present", None)
+    if present is not None:  # what is plugged in, where the back end can tell
+        found = ", ".join(present())
+        return Check(f"{kind} {name}", bool(found), found or "none is plugged in", "plug it in, then look again")
     return Check(f"{kind} {name}", True, ", ".join(versions) or "built in")
 
 

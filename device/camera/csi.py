@@ -17,9 +17,9 @@ from ._opencv import LiveCapture
 FREE_RUNNING = True
 
 if not re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()):
-    raise BackendMissing("camera 'csi' needs an OpenCV with GStreamer, which PyPI's is not: on a Jetson, sudo apt "
-                         "install python3-opencv, and a virtual environment made with --system-site-packages and "
-                         "without opencv-python-headless in it")
+    raise BackendMissing("camera 'csi' needs an OpenCV with GStreamer, which PyPI's is not; JetPack's is seen from a "
+                         "virtual environment made with --system-site-packages",
+                         "sudo apt install python3-opencv && pip uninstall opencv-python-headless")
 
 
 def create(rest: str) -> LiveCapture:

@@ -17,9 +17,9 @@ try:
     import libcamera
     from picamera2 import Picamera2
 except ImportError as error:
-    raise BackendMissing(f"camera 'picamera2' needs {error.name}, which is not installed: sudo apt install "
-                         "python3-picamera2 (PyPI's lacks libcamera), and a virtual environment made with "
-                         "--system-site-packages") from error
+    raise BackendMissing(f"camera 'picamera2' needs {error.name}, which comes with Raspberry Pi OS and is seen from a "
+                         "virtual environment made with --system-site-packages",
+                         "sudo apt install python3-picamera2") from error
 
 FREE_RUNNING = True
 
@@ -41,3 +41,8 @@ def opener(rest: str) -> Callable[[], Camera]:
     return lambda: RaspberryCamera(Picamera2, libcamera.ColorSpace.Sycc(), settings, locked)
 
 
+
+
+def present() -> list[str]:
+    """The sensors that are connected, e.g. "0: imx477"."""
+    return [f"{number}: {camera['Model']}" for number, camera in enumerate(Picamera2.global_camera_info())]

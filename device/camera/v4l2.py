@@ -8,6 +8,7 @@ hands and holds it. `v4l2-ctl -d /dev/video0 -l` lists a camera's controls and t
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 
@@ -60,6 +61,12 @@ def create(rest: str) -> "V4l2Camera":
     for name, value in setup.items():
         capture.set(name, value)
     return V4l2Camera(capture, uri, device, size, controls)
+
+
+def present() -> list[str]:
+    """The device files there are, with the names their drivers give them."""
+    return [f"/dev/{entry.name}: {(entry / 'name').read_text().strip()}"
+            for entry in sorted(Path("/sys/class/video4linux").glob("video*"))]
 
 
 class V4l2Camera:

@@ -180,6 +180,7 @@ def test_opencv_without_gstreamer_is_named_with_what_to_install() -> None:
         pytest.skip("this OpenCV has GStreamer")
     with pytest.raises(BackendMissing, match="sudo apt install python3-opencv") as caught:
         backends.load("camera", "csi")
+    assert caught.value.fix.startswith("sudo apt install python3-opencv")
     assert "pip install" not in str(caught.value)
 
 
