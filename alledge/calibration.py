@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from alledge.palette import colour_figures
+from alledge.palette import stain_figures
 
 Array = NDArray[np.floating[Any]]
 TEMPERATURES = np.geomspace(0.25, 8.0, 121)  # wide enough for any network that learned something
@@ -24,7 +24,7 @@ _TINY = 1e-7
 
 
 class DomainGate(BaseModel):
-    """Class-conditional distance of embedding and colours, beyond which a field is "not like the training smears".
+    """Class-conditional distance of embedding and stain, beyond which a field is "not like the training smears".
 
     Lee et al., NeurIPS 2018 (one covariance shared by the classes), with the covariance shrunk towards its diagonal.
     What it measures is made by `gate_input`.
@@ -65,12 +65,13 @@ class Calibration(BaseModel):
 
 
 def gate_input(embeddings: Array, tiles: Iterable[NDArray[np.uint8]]) -> NDArray[np.float64]:
-    """[n, d + 6]: embeddings [n, d] and the six colour figures of their tiles uint8 [S, S, 3 or more], RGB first.
+    """[n, d + 6]: embeddings [n, d] and the `stain_figures` of their tiles uint8 [S, S, 3 or more], RGB first.
 
     A network taught to see through stains says little about them; another laboratory's fields differ in colour first.
+    The colour of the lamp must not count: a bulb that has aged is no other laboratory.
     """
-    colours = np.stack([colour_figures(tile) for tile in tiles])
-    return np.concatenate([np.asarray(embeddings, np.float64), colours], axis=1)
+    stains = np.stack([stain_figures(tile) for tile in tiles])
+    return np.concatenate([np.asarray(embeddings, np.float64), stains], axis=1)
 
 
 def apply_temperature(probabilities: Array, temperature: float) -> NDArray[np.float64]:

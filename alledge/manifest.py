@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from alledge.calibration import Calibration
 from alledge.preprocess import Preprocessing
 
-FORMAT = 2
+FORMAT = 3
 ID_LENGTH = 16
 MEMBER_NAME = r"^[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*)?\.[a-z0-9]{1,8}$"
 

@@ -1,7 +1,8 @@
-"""The colours of a training set, in numbers: drawn smears can wear them where the images themselves may not go.
+"""Colours in six numbers a tile: for the domain gate, and for drawn smears that wear a training set's colours.
 
-Per class, the Gaussian of six figures of a tile: mean and log standard deviation of optical density, per RGB channel
-(density is where stains add; Ruifrok & Johnston 2001. Matching mean and deviation: Reinhard et al. 2001).
+Mean and log standard deviation of optical density, per RGB channel (density is where stains add; Ruifrok & Johnston
+2001. Matching mean and deviation: Reinhard et al. 2001). A palette is their Gaussian, per class; with it drawn smears
+can go where the images themselves may not.
 """
 
 from typing import Any
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 FIGURES = 6
 _DENSITY = -np.log((np.arange(256) + 1.0) / 256.0)  # of an 8-bit level; 256 would be no glass at all
+GLASS_SHARE = 0.30  # brightest share of a field, by green: bare glass in all but the most crowded fields
 _STEP = 4  # every fourth row and column tells as much of a tile's colours
 _LEAST_DEVIATION = 1e-3  # of a tile of one colour
 
@@ -43,6 +45,19 @@ def tile_figures(tile: NDArray[np.uint8]) -> NDArray[np.float64]:
 def colour_figures(tile: NDArray[np.uint8]) -> NDArray[np.float64]:
     """`tile_figures` of uint8 [S, S, 3 or more], RGB first, taken on every fourth row and column."""
     return tile_figures(tile[::_STEP, ::_STEP, :3])
+
+
+def stain_figures(tile: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """[6] `colour_figures` of uint8 [S, S, 3 or more] with its bare glass for white: what the stain does, not the lamp.
+
+    A lamp that has turned yellow and a white balance multiply a channel, which adds one density to all of it (Beer and
+    Lambert); with the density of glass taken off, that cancels.
+    """
+    rgb = tile[::_STEP, ::_STEP, :3]
+    shown = rgb[_shown(rgb)]
+    density, green = _DENSITY[shown], shown[:, 1]
+    glass = density[green >= np.quantile(green, 1 - GLASS_SHARE)].mean(0)
+    return np.concatenate([density.mean(0) - glass, np.log(np.maximum(density.std(0), _LEAST_DEVIATION))])
 
 
 def recolour(tile: NDArray[np.uint8], label: int, palette: Palette, random: np.random.Generator) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ HELD_OUT_TILES = "held_out_tiles.npz"
 REPORT = "report.html"
 MODEL_CARD = "model_card.md"
 ROBUSTNESS = "robustness.json"
-RUN_FORMAT = 1
+RUN_FORMAT = 2
 
 
 class TrainingRecord(BaseModel):
@@ -84,7 +84,8 @@ def read_record(run: Path) -> TrainingRecord:
         raise DataError(f"{run / RECORD}: not a training record ({error.error_count()} faults, first: "
                         f"{error.errors()[0]['msg']})") from error
     if record.format != RUN_FORMAT:
-        raise DataError(f"{run / RECORD}: format {record.format} is unknown, expected {RUN_FORMAT}; update alledge")
+        raise DataError(f"{run / RECORD}: format {record.format} is unknown, expected {RUN_FORMAT}; "
+                        f"{'train it again' if record.format < RUN_FORMAT else 'update alledge'}")
     return record
 
 

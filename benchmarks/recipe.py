@@ -60,8 +60,8 @@ def answers(dataset: Dataset, options: Options, strength: float, seeds: int) -> 
             other = keras.models.clone_model(head)
             rows = np.flatnonzero(family == name)
             frozen.fit(other, looks, tiles.truth, np.flatnonzero(family != name),
-                       Options(**{**vars(options), "seed": seed}), recipe)
-            said = other.predict([look[0, rows].astype(np.float32) for look in looks], verbose=0)
+                       Options(**{**vars(options), "seed": seed}), recipe, progress)
+            said = other.predict(looks(rows), verbose=0)
             for opinion, kept in found.items():
                 kept[rows] = said[opinion]
         yield found

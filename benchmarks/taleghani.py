@@ -30,12 +30,11 @@ from numpy.typing import NDArray
 
 from alledge.dataset import Dataset, fold_names, hold_out, read_dataset
 from alledge.labels import LABELS, TITLES
-from alledge.metrics import Scores, score
+from alledge.metrics import RESAMPLES, Interval, Scores, score
 from alledge.predictions import PREDICTIONS, read_predictions
 from alledge.train.baseline import histogram_accuracy
 
 KINDS = ("group", "family", "random")
-RESAMPLES = 2000
 _SETTINGS = ("backbone", "head", "loss", "segment", "epochs", "seed")
 GATE_SAYS = "not like the smears"
 DEVICE_FOLD = "group-2"  # fold 2 is also the test subset of the split's own column
@@ -52,11 +51,6 @@ class Pooled:
     truth: NDArray[np.int64]
     sure: NDArray[np.bool_]
     groups: NDArray[np.str_]
-
-    @property
-    def right(self) -> NDArray[np.bool_]:
-        """Which rows were called right, [n]."""
-        return self.probabilities.argmax(1) == self.truth
 
 
 def convert_fold(dataset: Dataset, kind: str, run: Path, target: str) -> Path:
@@ -153,27 +147,18 @@ def pool(dataset: Dataset, runs: list[Path], name: str) -> Pooled:
     return Pooled(probabilities, truth, sure, np.array([group_of[m] for m in md5]))
 
 
-def interval(pooled: Pooled, counted: NDArray[np.bool_]) -> tuple[float, float]:
-    """95 % interval of the accuracy over the rows in `counted`, bootstrapped over whole groups."""
-    names, index = np.unique(pooled.groups, return_inverse=True)
-    hits = np.bincount(index, weights=pooled.right & counted, minlength=len(names))
-    sizes = np.bincount(index, weights=counted, minlength=len(names))
-    drawn = np.random.default_rng(0).integers(len(names), size=(RESAMPLES, len(names)))
-    shares = hits[drawn].sum(1) / np.maximum(sizes[drawn].sum(1), 1)
-    low, high = np.percentile(shares, (2.5, 97.5))
-    return float(low), float(high)
-
-
 def row(name: str, pooled: Pooled, baseline: str) -> str:
     """One line of the table."""
-    scores: Scores = score(pooled.probabilities, pooled.truth, pooled.sure)
-    low, high = interval(pooled, np.ones(len(pooled.truth), bool))
+    scores: Scores = score(pooled.probabilities, pooled.truth, pooled.sure, list(pooled.groups))
     benign = scores.per_class["benign"].recall
-    answered_low, answered_high = interval(pooled, pooled.sure)
-    accuracy = f"**{scores.accuracy:.1%}** ({low:.1%}-{high:.1%})"
+    accuracy = f"**{scores.accuracy:.1%}** ({_told(scores.accuracy_group_ci95)})"
     return (f"| {name} | {scores.n} | {accuracy} | {baseline} | {benign:.1%} | "
             f"{scores.malignant['sensitivity']:.1%} | {scores.ece:.3f} | {1 - scores.abstained / scores.n:.1%} | "
-            f"{scores.accuracy_when_answered or 0:.1%} ({answered_low:.1%}-{answered_high:.1%}) |")
+            f"{scores.accuracy_when_answered or 0:.1%} ({_told(scores.accuracy_when_answered_group_ci95)}) |")
+
+
+def _told(interval: Interval | None) -> str:
+    return "-".join(f"{end:.1%}" for end in interval) if interval else "not known"
 
 
 def baseline(dataset: Dataset, kind: str) -> str:

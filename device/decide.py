@@ -11,18 +11,18 @@ from alledge.verdict import Verdict
 
 from .engine import Output
 
-NO_COLOURS = np.zeros(0)
+NO_STAIN = np.zeros(0)
 
 
 def decide(output: Output, calibration: Calibration, doubts: Sequence[str] = (),
-           colours: NDArray[np.float64] = NO_COLOURS) -> Verdict:
+           stain: NDArray[np.float64] = NO_STAIN) -> Verdict:
     """Calibrate, and abstain when there is any reason to.
 
     Args:
         output: the engine's raw probabilities [4] and embedding [d].
         calibration: temperature, abstention threshold and domain gate of the bundle.
         doubts: what the quality check and the segmentation have to say against the field, one sentence each.
-        colours: `colour_figures` of the field, which the domain gate measures beside the embedding.
+        stain: `stain_figures` of the field, which the domain gate measures beside the embedding.
 
     Returns:
         a verdict; inconclusive and without probabilities when the output is not all finite numbers.
@@ -31,7 +31,7 @@ def decide(output: Output, calibration: Calibration, doubts: Sequence[str] = (),
         return Verdict(INCONCLUSIVE, 0.0, {}, (*doubts, "the model answered with numbers that are not finite"))
     calibrated = apply_temperature(output.probs[None], calibration.temperature)[0]
     confidence = float(calibrated.max())
-    gates = _gates(np.concatenate([output.embedding, colours]), calibration)
+    gates = _gates(np.concatenate([output.embedding, stain]), calibration)
     reasons = (*doubts, *_abstentions(confidence, gates))
     return Verdict(
         verdict=INCONCLUSIVE if reasons else LABELS[int(calibrated.argmax())],

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from alledge.bundle import Bundle
 from alledge.errors import BundleRefused
-from alledge.palette import FIGURES, colour_figures
+from alledge.palette import FIGURES, stain_figures
 from alledge.preprocess import Prepared, prepare_field, resize
 from alledge.verdict import Verdict
 
@@ -29,13 +29,13 @@ class Pipeline:
     """A bundle on an engine: `pipeline(rgb) -> Verdict`.
 
     Raises:
-        BundleRefused: when the bundle's domain gate does not fit its embedding and the colour figures.
+        BundleRefused: when the bundle's domain gate does not fit its embedding and the stain figures.
     """
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         gate, wanted = bundle.manifest.calibration.gate, bundle.manifest.embedding.shape[-1] + FIGURES
         if gate is not None and {len(gate.whiten), *map(len, gate.whiten), *map(len, gate.means)} != {wanted}:
-            raise BundleRefused(f"{bundle.path}: expected a domain gate of {wanted} numbers (embedding and colours), "
+            raise BundleRefused(f"{bundle.path}: expected a domain gate of {wanted} numbers (embedding and stain), "
                                 f"received one of {len(gate.whiten)}; convert the run again with this version")
         self.bundle = bundle
         self.engine = engine
@@ -64,7 +64,7 @@ class Pipeline:
         """The verdict on a field whose model output is known."""
         doubts = (*quality.complaints(look.quality), *look.prepared.mask.warnings)
         return replace(
-            decide(output, self.bundle.manifest.calibration, doubts, colour_figures(look.prepared.tile)),
+            decide(output, self.bundle.manifest.calibration, doubts, stain_figures(look.prepared.tile)),
             quality=look.quality,
             coverage=look.prepared.mask.coverage,
             engine=output.engine or self.engine.name,

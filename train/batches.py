@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from alledge import images, kmeans1d, morphology, preprocess, segmentation
 from alledge.dataset import Item
 from alledge.images import read_image
 from alledge.labels import LABELS
@@ -15,7 +16,9 @@ from alledge.preprocess import Preprocessing, prepare_field, scale
 from alledge.runfolder import Tiles
 
 from .augment import augment
-from .cache import cache_folder, cached_tiles
+from .cache import kept, settings
+
+_TILES_MADE_BY = (images, kmeans1d, morphology, preprocess, segmentation)
 
 
 def read_tiles(items: Sequence[Item], preprocessing: Preprocessing, on_file: Callable[[], None] = lambda: None,
@@ -37,18 +40,13 @@ def read_tiles(items: Sequence[Item], preprocessing: Preprocessing, on_file: Cal
         return tile
 
     truth = np.array([item.index for item in items], np.int64)
-    folder = cache_folder()
-    if folder:
-        try:
-            return Tiles(pixels=cached_tiles(folder, [item.md5 for item in items], preprocessing, make), truth=truth)
-        except OSError as error:
-            tell(f"warning: {folder}: decoded tiles cannot be kept ({error.strerror or error}); going on without a "
-                 "cache")
-    side = preprocessing.size
-    pixels = np.empty((len(items), side, side, preprocessing.channels), np.uint8)
-    for row in range(len(items)):
-        pixels[row] = make(row)
-    return Tiles(pixels=pixels, truth=truth)
+    return Tiles(pixels=kept(tile_place(preprocessing), [item.md5 for item in items], make, tell), truth=truth)
+
+
+def tile_place(preprocessing: Preprocessing) -> str:
+    """Where the cache has tiles of these settings. Scale and offset are not in it: they come after the tile."""
+    told = preprocessing.model_dump_json(exclude={"scale", "offset"})
+    return f"tiles/{settings(f'{preprocessing.size}-{preprocessing.segment}', told, _TILES_MADE_BY)}"
 
 
 WORKERS = min(8, os.cpu_count() or 2)  # threads that augment; OpenCV frees the interpreter while it works

@@ -1,9 +1,9 @@
-"""Decoded tiles on disk, so that every later run maps them into memory instead of decoding and segmenting again.
+"""Arrays that took work, on disk: decoded tiles, and what a frozen trunk made of them; later runs map them into memory.
 
-A *pack* is one `.npy` file of records (md5 of the image file, CRC-32 of the tile, the tile), written beside its place
+A *pack* is one `.npy` file of records (name of the thing, CRC-32 of its array, the array), written beside its place
 and renamed into it: a reader sees a whole pack or none, two writers at worst write the same one twice. Packs lie in a
-folder named after everything a tile depends on but the image: size, segmentation, the code and the libraries that make
-it. They hold the user's images and nothing else; any of them may be deleted at any time.
+folder named after everything their arrays depend on but the thing itself: settings, code and libraries. They hold the
+user's images or what was made of them and nothing else; any of them may be deleted at any time.
 """
 
 import hashlib
@@ -13,20 +13,17 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from alledge import images, kmeans1d, morphology, preprocess, segmentation
-from alledge.preprocess import Preprocessing
-
-Pixels = NDArray[np.uint8]
+Rows = NDArray[Any]
 OFF = "off"
-_FIELDS = ("md5", "crc", "pixels")
+_FIELDS = ("name", "crc", "array")
 _ABANDONED = 86_400  # s; no writer takes a day between two records
-_MADE_BY = (images, kmeans1d, morphology, preprocess, segmentation)
 
 
 def cache_folder() -> Path | None:
@@ -38,73 +35,97 @@ def cache_folder() -> Path | None:
     return Path(chosen) if chosen else Path(home) / "alledge"
 
 
-def cached_tiles(root: Path, md5s: Sequence[str], preprocessing: Preprocessing,
-                 make: Callable[[int], Pixels]) -> Pixels:
-    """Tiles uint8 [n, size, size, channels] of files known by their md5; `make(i)` is called for those not yet kept.
+def kept(place: str, names: Sequence[str], make: Callable[[int], Rows], tell: Callable[[str], None]) -> Rows:
+    """The arrays [n, ...] of things known by name, from the cache where it has them.
 
-    A pack of exactly these files in this order is mapped, read-only; tiles that lie in several packs are copied
-    together. Damaged packs are removed and made again.
+    Args:
+        place: folder within the cache, see `settings`.
+        names: at most 32 ASCII characters each.
+        make: called with the row of each thing that is not yet kept; all arrays are of one shape and type.
+        tell: called with one sentence when the cache cannot be used.
 
-    Raises:
-        OSError: when the cache cannot be written or read.
+    A pack of exactly these things in this order is mapped, read-only; what lies in several packs is copied together.
+    Damaged packs are removed and made again.
     """
-    folder = root / "tiles" / _settings(preprocessing)
-    found = _whole(folder, md5s)
+    root = cache_folder()
+    if root:
+        try:
+            return _kept(root / place, names, make)
+        except OSError as error:
+            tell(f"warning: {root}: {place.partition('/')[0]} cannot be kept ({error.strerror or error}); going on "
+                 "without a cache")
+    first = make(0)
+    rows = np.empty((len(names), *first.shape), first.dtype)
+    for row in range(len(names)):
+        rows[row] = make(row) if row else first
+    return rows
+
+
+def settings(kind: str, told: str, made_by: Sequence[ModuleType]) -> str:
+    """A folder's name: kind, and a digest of the settings in words, of the code and of the libraries."""
+    digest = hashlib.sha256(f"{told}, cv2 {cv2.__version__}, NumPy {np.__version__}".encode())
+    for module in made_by:
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return f"{kind}-{digest.hexdigest()[:16]}"
+
+
+def _kept(folder: Path, names: Sequence[str], make: Callable[[int], Rows]) -> Rows:
+    found = _whole(folder, names)
     if found is not None:
         return found
-    scattered = _look_up(folder, set(md5s))
-    fresh = [row for row, md5 in enumerate(md5s) if md5 not in scattered]
+    scattered = _look_up(folder, set(names))
+    fresh = [row for row, name in enumerate(names) if name not in scattered]
     if fresh:
-        missing = [md5s[row] for row in fresh]
+        missing = [names[row] for row in fresh]
         _write(folder, missing, (make(row) for row in fresh))
         made = _whole(folder, missing)
         if made is None:
             raise OSError(f"{folder} does not give back what was written")
-        if len(missing) == len(md5s):
+        if len(missing) == len(names):
             return made
         scattered.update(zip(missing, made, strict=True))
-    return np.stack([scattered[md5] for md5 in md5s])
+    return np.stack([scattered[name] for name in names])
 
 
-def _whole(folder: Path, md5s: Sequence[str]) -> Pixels | None:
-    """The tiles of the pack of exactly these files, mapped; None when there is none, or it was damaged and is gone."""
-    path = folder / _name(md5s)
+def _whole(folder: Path, names: Sequence[str]) -> Rows | None:
+    """The arrays of the pack of exactly these things, mapped; None when there is none (any more: it was damaged)."""
+    path = folder / _name(names)
     pack = _open(path)
     if pack is None:
         return None
-    if list(pack["md5"]) == [md5.encode() for md5 in md5s] and _intact(pack):
-        return np.asanyarray(pack["pixels"])
+    if list(pack["name"]) == [name.encode() for name in names] and _intact(pack):
+        return np.asanyarray(pack["array"])
     path.unlink(missing_ok=True)
     return None
 
 
-def _look_up(folder: Path, wanted: set[str]) -> dict[str, Pixels]:
-    """md5 -> tile of those that some intact record of some pack holds."""
-    found: dict[str, Pixels] = {}
+def _look_up(folder: Path, wanted: set[str]) -> dict[str, Rows]:
+    """Name -> array of those that some intact record of some pack holds."""
+    found: dict[str, Rows] = {}
     for path in sorted(folder.glob("*.npy")):
         pack = _open(path)
-        for row, name in enumerate(pack["md5"] if pack is not None else ()):
-            md5 = name.decode()
-            if md5 in wanted and md5 not in found and pack is not None and _intact(pack[row:row + 1]):
-                found[md5] = pack["pixels"][row]
+        for row, raw in enumerate(pack["name"] if pack is not None else ()):
+            name = raw.decode()
+            if name in wanted and name not in found and pack is not None and _intact(pack[row:row + 1]):
+                found[name] = pack["array"][row]
     return found
 
 
-def _write(folder: Path, md5s: Sequence[str], tiles: Iterable[Pixels]) -> None:
+def _write(folder: Path, names: Sequence[str], arrays: Iterable[Rows]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=".part")
+    handle, part = tempfile.mkstemp(dir=folder, prefix=".", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            for row, (md5, tile) in enumerate(zip(md5s, tiles, strict=True)):
-                record = np.dtype([("md5", "S32"), ("crc", "<u4"), ("pixels", "u1", tile.shape)])
+            for row, (name, array) in enumerate(zip(names, arrays, strict=True)):
+                record = np.dtype([("name", "S32"), ("crc", "<u4"), ("array", array.dtype, array.shape)])
                 if row == 0:
                     np.lib.format.write_array_header_1_0(file, {"descr": np.lib.format.dtype_to_descr(record),
-                                                                "fortran_order": False, "shape": (len(md5s),)})
-                file.write(np.array((md5.encode(), _crc(tile), tile), record).tobytes())
-        Path(name).replace(folder / _name(md5s))
+                                                                "fortran_order": False, "shape": (len(names),)})
+                file.write(np.array((name.encode(), _crc(array), array), record).tobytes())
+        Path(part).replace(folder / _name(names))
     finally:
-        Path(name).unlink(missing_ok=True)
+        Path(part).unlink(missing_ok=True)
 
 
 def _sweep(folder: Path) -> None:
@@ -129,21 +150,12 @@ def _open(path: Path) -> NDArray[Any] | None:
 
 
 def _intact(records: NDArray[Any]) -> bool:
-    return all(_crc(tile) == crc for tile, crc in zip(records["pixels"], records["crc"], strict=True))
+    return all(_crc(array) == crc for array, crc in zip(records["array"], records["crc"], strict=True))
 
 
-def _crc(tile: Pixels) -> int:
-    return zlib.crc32(tile.tobytes())
+def _crc(array: Rows) -> int:
+    return zlib.crc32(array.tobytes())
 
 
-def _name(md5s: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(md5s).encode()).hexdigest()[:32] + ".npy"
-
-
-def _settings(preprocessing: Preprocessing) -> str:
-    """Scale and offset are not in it: they come after the tile."""
-    wanted = preprocessing.model_dump_json(exclude={"scale", "offset"})
-    digest = hashlib.sha256(f"{wanted}, cv2 {cv2.__version__}, NumPy {np.__version__}".encode())
-    for module in _MADE_BY:
-        digest.update(Path(str(module.__file__)).read_bytes())
-    return f"{preprocessing.size}-{preprocessing.segment}-{digest.hexdigest()[:16]}"
+def _name(names: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:32] + ".npy"

@@ -7,6 +7,7 @@ before. (`keras.callbacks.BackupAndRestore` overwrites its only file and forgets
 
 import json
 import os
+import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from alledge.errors import DataError, OutputError
 
 SLOTS = ("epochs-a.npz", "epochs-b.npz")
+HEADS = "heads"  # folder below a run's for heads that are taught one after the other, with slots for each
 _ROOM = 4096  # bytes for the small values; they must not grow, so their room is that of a full history
 _ROOM_PER_EPOCH = 256
 
@@ -133,6 +135,13 @@ class Checkpoint:
         if other:
             raise DataError(f"{slot.parent}: holds an unfinished training with another {', '.join(sorted(other))}; run "
                             f"its own command again, choose another --out, or delete {SLOTS[0]} and {SLOTS[1]}")
+
+
+def forget(folder: Path) -> None:
+    """Remove the epochs that were kept in a run folder, once what they led to is on disk."""
+    shutil.rmtree(folder / HEADS, ignore_errors=True)
+    for name in SLOTS:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _numbered(file: Mapping[str, NDArray[Any]], name: str) -> Arrays:

@@ -1,5 +1,6 @@
-"""What happens between two epochs: the best one is remembered, the finished one is kept on disk, training may stop."""
+"""What happens between two epochs: the finished one is kept on disk, the best one remembered, training may stop."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import isfinite
 from typing import Any
@@ -14,15 +15,12 @@ from .checkpoint import Arrays, Checkpoint, State
 
 
 class KeepEpochs(keras.callbacks.Callback):
-    """Remembers the epoch with the lowest validation loss and leaves its weights in the network at the end.
-
-    One state holds all of it, so that a training that was killed goes on as if nothing had happened.
+    """Keeps every finished epoch, so that a training that was killed goes on as if nothing had happened.
 
     Args:
         model: compiled; an unfinished training in `checkpoint` is restored into it at once.
         checkpoint: where finished epochs go; None keeps them in memory only.
         epochs: how many there will be at most.
-        patience: epochs without improvement after which to stop; None never stops.
         progress: who is told.
         writes: False only goes on from the checkpoint, which another process of the same training writes.
 
@@ -31,11 +29,10 @@ class KeepEpochs(keras.callbacks.Callback):
         OutputError: when the checkpoint has no room.
     """
 
-    def __init__(self, model: keras.Model, checkpoint: Checkpoint | None, epochs: int, patience: int | None,
-                 progress: Progress, writes: bool = True) -> None:
+    def __init__(self, model: keras.Model, checkpoint: Checkpoint | None, epochs: int, progress: Progress,
+                 writes: bool = True) -> None:
         super().__init__()
-        self._checkpoint, self._epochs, self._patience, self._progress = checkpoint, epochs, patience, progress
-        self._writes = writes
+        self._checkpoint, self._epochs, self._progress, self._writes = checkpoint, epochs, progress, writes
         model.optimizer.build(model.trainable_variables)
         self.state = State()
         if checkpoint:
@@ -47,7 +44,7 @@ class KeepEpochs(keras.callbacks.Callback):
         return self._epochs if self.state.stopped else self.state.epoch
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Remember, keep, tell: an epoch that was told is on disk."""
+        """Remember, keep: an epoch that was told is on disk."""
         self.state = self._after(epoch, {name: float(value) for name, value in logs.items()})
         self.model.stop_training = self.state.stopped
         try:
@@ -55,6 +52,46 @@ class KeepEpochs(keras.callbacks.Callback):
                 self._checkpoint.write(self.state)
         except OutputError as error:
             self._progress.say(f"warning: {error}; the epochs before it stay there, training goes on")
+
+    def _after(self, epoch: int, logs: Mapping[str, float]) -> State:
+        history = {name: [*self.state.history.get(name, []), value] for name, value in logs.items()}
+        return replace(_snapshot(self.model), epoch=epoch + 1, history=history)
+
+    def _start(self, model: keras.Model) -> State:
+        return _snapshot(model)
+
+    def _go_on(self, model: keras.Model, checkpoint: Checkpoint) -> None:
+        found = checkpoint.read()
+        if found is None:
+            if checkpoint.exists:
+                self._progress.say("warning: the epochs kept by an earlier training are damaged; starting over")
+            if self._writes:
+                checkpoint.reserve(self._start(model))
+            return
+        for variable, value in zip([*model.variables, *model.optimizer.variables],
+                                   [*found.variables, *found.optimizer], strict=True):
+            variable.assign(value)
+        self.state = found
+        if found.epoch:
+            self._progress.say(f"{found.epoch} of {self._epochs} epochs were finished before: going on from there")
+
+
+class KeepBest(KeepEpochs):
+    """Remembers also the epoch with the lowest validation loss, and leaves its weights in the network at the end.
+
+    Args:
+        model, checkpoint, epochs, progress, writes: as for `KeepEpochs`.
+        patience: epochs without improvement after which to stop; None never stops.
+    """
+
+    def __init__(self, model: keras.Model, checkpoint: Checkpoint | None, epochs: int, patience: int | None,
+                 progress: Progress, writes: bool = True) -> None:
+        super().__init__(model, checkpoint, epochs, progress, writes)
+        self._patience = patience
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Keep, then tell."""
+        super().on_epoch_end(epoch, logs)
         self._progress.say(_line(epoch, self._epochs, logs))
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
@@ -64,34 +101,21 @@ class KeepEpochs(keras.callbacks.Callback):
                             "--seed")
         self.model.set_weights(self.state.best_weights)
 
-    def _after(self, epoch: int, logs: dict[str, float]) -> State:
-        state, loss = self.state, logs["val_loss"]
-        better = isfinite(loss) and (state.best is None or loss < state.best)
-        waited = 0 if better else state.waited + 1
+    def _after(self, epoch: int, logs: Mapping[str, float]) -> State:
+        before, loss = self.state, logs["val_loss"]
+        better = isfinite(loss) and (before.best is None or loss < before.best)
+        waited = 0 if better else before.waited + 1
         return replace(
-            _snapshot(self.model),
-            epoch=epoch + 1,
-            history={name: [*state.history.get(name, []), value] for name, value in logs.items()},
-            best=loss if better else state.best,
+            super()._after(epoch, logs),
+            best=loss if better else before.best,
             waited=waited,
             stopped=self._patience is not None and waited >= self._patience,
-            best_weights=self.model.get_weights() if better else state.best_weights,
+            best_weights=self.model.get_weights() if better else before.best_weights,
         )
 
-    def _go_on(self, model: keras.Model, checkpoint: Checkpoint) -> None:
-        found = checkpoint.read()
-        if found is None:
-            if checkpoint.exists:
-                self._progress.say("warning: the epochs kept by an earlier training are damaged; starting over")
-            if self._writes:
-                checkpoint.reserve(replace(_snapshot(model), best_weights=model.get_weights()))
-            return
-        for variable, value in zip([*model.variables, *model.optimizer.variables],
-                                   [*found.variables, *found.optimizer], strict=True):
-            variable.assign(value)
-        self.state = found
-        if found.epoch:
-            self._progress.say(f"{found.epoch} of {self._epochs} epochs were finished before: going on from there")
+    def _start(self, model: keras.Model) -> State:
+        """With the room that the best weights will take."""
+        return replace(super()._start(model), best_weights=model.get_weights())
 
 
 def _snapshot(model: keras.Model) -> State:

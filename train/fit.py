@@ -37,10 +37,11 @@ from .backbones import preprocessing_for
 from .baseline import histogram_accuracy
 from .batches import predict
 from .card import write_card
+from .checkpoint import forget
 from .findings import composition
 from .frozen import Taught, teach
 from .heads import NUCLEI
-from .learn import forget, learn
+from .learn import learn
 from .options import Options, trains_head_alone
 from .protocol import SPLIT, Protocol
 from .recipe import Recipe
@@ -71,7 +72,7 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress,
     alone = protocol == SPLIT and trains_head_alone(options.backbone, options.head, options.weights)
     recipe = protocol.recipe(options)
     taught = (teach(_joined(tiles["train"], tiles["val"]), [i.group for name in ("train", "val") for i in items[name]],
-                    preprocessing, options, recipe, progress) if alone else
+                    preprocessing, options, recipe, progress, out) if alone else
               _learn(tiles, preprocessing, options, recipe, progress, out))
     seconds = time.monotonic() - started
     model, calibration = taught.model, taught.calibration

@@ -17,8 +17,8 @@ from alledge.preprocess import Preprocessing
 from alledge.runfolder import Tiles
 
 from .batches import Batches
-from .checkpoint import SLOTS, Checkpoint
-from .epochs import KeepEpochs
+from .checkpoint import Checkpoint
+from .epochs import KeepBest
 from .losses import FocalLoss
 from .model import build_model
 from .numerics import naming_the_batch, precision
@@ -64,7 +64,7 @@ def learn(tiles: Mapping[str, Tiles], preprocessing: Preprocessing, options: Opt
         trained.compile(_optimizer(recipe, steps * options.epochs, where), focal_loss(recipe, tiles["train"].truth),
                         metrics=["accuracy"])
         checkpoint = Checkpoint(folder, _identity(tiles, options, recipe), options.epochs) if folder else None
-        keep = KeepEpochs(trained, checkpoint, options.epochs, recipe.patience, progress, where.chief)
+        keep = KeepBest(trained, checkpoint, options.epochs, recipe.patience, progress, where.chief)
         with progress.bar("training", steps * (options.epochs - keep.first_epoch)) as step:
             _fit(where, trained, recipe, data, range(keep.first_epoch, options.epochs),
                  [keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: data[0].begin(epoch),
@@ -93,12 +93,6 @@ def _at_home(model: keras.Model, preprocessing: Preprocessing, options: Options)
     home = build_model(options.backbone, "none", options.head, preprocessing.size)
     home.set_weights(model.get_weights())
     return home
-
-
-def forget(folder: Path) -> None:
-    """Remove the epochs that `learn` kept in a folder, once what they led to is on disk."""
-    for name in SLOTS:
-        (folder / name).unlink(missing_ok=True)
 
 
 def _optimizer(recipe: Recipe, steps: int, where: Placement) -> keras.optimizers.Optimizer:

@@ -68,7 +68,7 @@ def test_another_size_segmentation_or_code_is_another_tile(folder, items, monkey
     assert read(items, Preprocessing(size=96))[1] == 6
     assert read(items, Preprocessing(size=64, segment="stain"))[1] == 6
     assert read(items, Preprocessing(size=64, scale=(1.0, 1.0, 1.0)))[1] == 0
-    monkeypatch.setattr(cache, "_MADE_BY", cache._MADE_BY[1:])
+    monkeypatch.setattr(batches, "_TILES_MADE_BY", batches._TILES_MADE_BY[1:])
     assert read(items)[1] == 6
 
 
@@ -107,41 +107,39 @@ def test_a_folder_that_cannot_be_written_and_off_work_without(items, monkeypatch
     monkeypatch.setenv("ALLEDGE_CACHE", str(tmp_path / "file"))
     assert "without a cache" in read(items)[2][0]
     monkeypatch.setenv("ALLEDGE_CACHE", "off")
-    monkeypatch.setattr(batches, "cached_tiles", None)
+    monkeypatch.setattr(cache, "_kept", None)
     assert read(items)[1:] == (6, [])
 
 
 WRITER = """
 import os, sys
-from pathlib import Path
 import numpy as np
-from alledge.preprocess import Preprocessing
-from alledge.train.cache import cached_tiles
+from alledge.train.cache import kept
 
 def make(row):
-    if row == int(sys.argv[2]):
+    if row == int(sys.argv[1]):
         os.kill(os.getpid(), 9)
     return np.full((64, 64, 3), row, np.uint8)
 
-cached_tiles(Path(sys.argv[1]), [f"{i:032x}" for i in range(50)], Preprocessing(size=64), make)
+kept("tiles/drawn", [f"{i:032x}" for i in range(50)], make, print)
 """
 
 
-def writer(folder, dies_at):
-    return subprocess.Popen([sys.executable, "-c", WRITER, str(folder), str(dies_at)])
+def writer(dies_at):
+    return subprocess.Popen([sys.executable, "-c", WRITER, str(dies_at)])
 
 
 def test_a_killed_writer_leaves_no_pack_and_two_writers_agree(folder):
-    with writer(folder, 30) as killed:
+    with writer(30) as killed:
         assert killed.wait(60) == -9
     assert not packs(folder)
     left, = folder.rglob("*.part")
     os.utime(left, (0, 0))
-    with writer(folder, -1) as one, writer(folder, -1) as other:
+    with writer(-1) as one, writer(-1) as other:
         assert (one.wait(60), other.wait(60)) == (0, 0)
     assert len(packs(folder)) == 1
     assert not left.exists()
-    pixels = cache.cached_tiles(folder, [f"{i:032x}" for i in range(50)], SMALL, None)
+    pixels = cache.kept("tiles/drawn", [f"{i:032x}" for i in range(50)], None, None)
     assert pixels[:, 0, 0, 0].tolist() == list(range(50))
 
 

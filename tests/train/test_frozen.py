@@ -8,10 +8,17 @@ import pytest
 keras = pytest.importorskip("keras", reason="needs the extra `train`")
 
 from alledge.bundle import Bundle  # noqa: E402
+from alledge.dataset import read_dataset  # noqa: E402
 from alledge.errors import DataError, UsageError  # noqa: E402
+from alledge.output import Progress  # noqa: E402
 from alledge.runfolder import read_record  # noqa: E402
+from alledge.train import frozen  # noqa: E402
+from alledge.train.backbones import preprocessing_for  # noqa: E402
+from alledge.train.batches import read_tiles  # noqa: E402
+from alledge.train.checkpoint import Checkpoint, forget  # noqa: E402
 from alledge.train.frozen import PARTS, deal  # noqa: E402
 from alledge.train.options import Options, default_epochs, default_head, trains_head_alone  # noqa: E402
+from alledge.train.recipe import recipe_for  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -101,24 +108,48 @@ def test_it_converts_keeps_its_calibration_and_judges_fields(run, alledge, smear
         assert json.loads(done.stdout)["n"] == 16
 
 
-def test_the_same_seed_gives_the_same_head(smears, weights):
-    from alledge.dataset import read_dataset
-    from alledge.output import Progress
-    from alledge.train.backbones import preprocessing_for
-    from alledge.train.batches import read_tiles
-    from alledge.train.frozen import teach
-    from alledge.train.recipe import recipe_for
+class Killed(BaseException):
+    """Stands in for kill -9: nothing of ours runs after it."""
 
-    class Quiet(Progress):
-        def say(self, line):
-            """Nothing."""
 
-    options = Options(weights=str(weights), head="nuclei", epochs=1)
+def test_the_same_seed_gives_the_same_head_also_when_it_was_killed_twice(smears, weights, tmp_path, monkeypatch):
+    options = Options(weights=str(weights), head="nuclei", epochs=2)
     preprocessing = preprocessing_for("mobilenetv2", "none", nuclei=True)
     items = read_dataset(smears).subset("train")[::3]
     tiles = read_tiles(items, preprocessing)
-    one, same = (teach(tiles, [i.group for i in items], preprocessing, options, recipe_for(options), Quiet(None))
-                 for _ in range(2))
-    assert one.calibration == same.calibration
-    for a, b in zip(one.model.get_weights(), same.model.get_weights(), strict=True):
+    told = []
+
+    class Told(Progress):
+        def say(self, line):
+            told.append(line)
+
+    def teach(folder=None):
+        return frozen.teach(tiles, [i.group for i in items], preprocessing, options, recipe_for(options), Told(None),
+                            folder)
+
+    whole = teach()
+    monkeypatch.setattr(frozen, "_views", None)  # the trunk has looked at every tile and never has to again
+    written, write = [], Checkpoint.write
+
+    def dying(self, state):
+        write(self, state)
+        written.append(1)
+        if len(written) in (3, 4):  # in the second head's first epoch, and, gone on with, after its last
+            raise Killed
+
+    monkeypatch.setattr(Checkpoint, "write", dying)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            teach(tmp_path)
+    told.clear()
+    resumed = teach(tmp_path)
+    heads = len([line for line in told if line.startswith("judging")]) + 1
+    assert [line for line in told if "finished before" in line] == [
+        "2 of 2 epochs were finished before: going on from there"] * 2
+    assert len(written) == 2 * heads, "an epoch was taught twice"
+    assert resumed.calibration == whole.calibration
+    assert resumed.history == whole.history
+    for a, b in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
         assert np.array_equal(a, b)
+    forget(tmp_path)
+    assert not list(tmp_path.iterdir())
