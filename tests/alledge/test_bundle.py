@@ -133,7 +133,8 @@ def test_every_bit_flip_is_refused(either, tmp_path):
     (lambda e: [(e[0][0], e[0][1].replace(b'"tolerance":0.01', b'"tolerance":0.9')), *e[1:]], "altered"),
     (lambda e: [(e[0][0], b"[" * 100_000), *e[1:]], "not valid"),
     (lambda e: [(e[0][0], b"{}"), *e[1:]], "format None"),
-    (lambda e: [(e[0][0], json.dumps({**json.loads(e[0][1]), "format": 3}).encode()), *e[1:]], "update alledge"),
+    (lambda e: [(e[0][0], json.dumps({**json.loads(e[0][1]), "format": FORMAT + 1}).encode()), *e[1:]],
+     "update alledge"),
     (lambda e: [(e[0][0], json.dumps({**json.loads(e[0][1]), "format": 1}).encode()), *e[1:]], "convert its run again"),
     (lambda e: [(e[0][0], e[0][1] + b" " * 3_000_000), *e[1:]], "bytes, expected at most"),
 ])

@@ -37,7 +37,8 @@ def again(bundle: Bundle, path: Path, key: SigningKey | None = None, **changes: 
 @pytest.mark.parametrize("command", ["run", "bench", "doctor"])
 def test_a_device_that_trusts_a_key_refuses_what_it_did_not_sign(alledge: Cli, onnx_bundle: Bundle, trusting: Path,
                                                                  command: str) -> None:
-    done = alledge(command, onnx_bundle.path, "--config", trusting)
+    camera = ("--camera", "synthetic://") if command == "run" else ()
+    done = alledge(command, onnx_bundle.path, "--config", trusting, *camera)
     assert done.returncode == (1 if command == "doctor" else 5)
     assert "is unsigned, but only bundles signed by" in done.stdout + done.stderr
 
