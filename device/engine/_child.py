@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from ._tensors import pick, to_real, to_stored
 
 START_S = 30.0  # to load a model, and for its first answer: a Jetson Nano takes several seconds to load TensorRT
 ANSWER_S = 3.0  # for every other one: the slowest we know of, VGG19 on an Edge TPU behind USB 2, takes under 1 s
+WORKER = (sys.executable, worker.__file__)
 _CLOSE_S = 2.0  # to let go of its device after the last question
 _MEMORY = "/dev/shm"  # on Linux a file here is memory
 _MISSING = {
@@ -45,16 +47,17 @@ class Network:
         BundleRefused: when the model is none.
     """
 
-    def __init__(self, engine: str, python: Path, model: bytes | Path, image: TensorSpec,
-                 wanted: Sequence[TensorSpec], threads: int = 1) -> None:
+    def __init__(self, engine: str, model: bytes | Path, image: TensorSpec, wanted: Sequence[TensorSpec],
+                 program: Sequence[str] = WORKER, threads: int = 1) -> None:
         """Start it.
 
         Args:
-            engine: "coral" or "tensorrt"; python: who runs the worker; model: its content, or where it lies.
+            engine: "coral" or "tensorrt"; model: its content, or where it lies.
             image, wanted: the manifest's specs of the input and of the outputs that calls shall return.
+            program: the worker, and who runs it.
         """
         self._image, self._wanted = image, wanted
-        self._child = Child(engine, python, model, threads)
+        self._child = Child(engine, model, program, threads)
         try:
             self._input = self._child.inputs[pick(image, self._child.input_tensors)]
             self._outputs = [self._child.outputs[pick(spec, self._child.output_tensors)] for spec in wanted]
@@ -81,7 +84,8 @@ class Child:
         input_tensors, output_tensors: what the model has; inputs, outputs: arrays over their places in the memory.
     """
 
-    def __init__(self, engine: str, python: Path, model: bytes | Path | None = None, threads: int = 1) -> None:
+    def __init__(self, engine: str, model: bytes | Path | None = None, program: Sequence[str] = WORKER,
+                 threads: int = 1) -> None:
         """Start it, and wait until it has loaded `model`; None only tries the library.
 
         Raises:
@@ -92,7 +96,7 @@ class Child:
             memory, errors = stack.enter_context(_file()), stack.enter_context(_file())
             kept = [stack.enter_context(_file(model))] if isinstance(model, bytes) else []
             place = f"/dev/fd/{kept[0].fileno()}" if kept else model
-            command = [str(python), worker.__file__, engine, *([] if place is None else [str(place)]),
+            command = [*program, engine, *([] if place is None else [str(place)]),
                        "--memory", str(memory.fileno()), "--threads", str(threads)]
             try:
                 self._process = subprocess.Popen(
@@ -100,7 +104,7 @@ class Child:
                     pass_fds=[file.fileno() for file in (memory, *kept)],
                     start_new_session=True)  # Ctrl-C is for the device, which then closes its engine
             except OSError as error:
-                raise EngineFault("engine-not-started", f"{python}: {error.strerror}") from error
+                raise EngineFault("engine-not-started", f"{program[0]}: {error.strerror}") from error
             assert self._process.stdin is not None
             assert self._process.stdout is not None
             self._questions, self._answers = self._process.stdin, self._process.stdout

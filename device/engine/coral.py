@@ -42,8 +42,8 @@ class CoralEngine:
         manifest, head = bundle.manifest, bundle.manifest.head
         answers = (manifest.probs, manifest.embedding)
         self._head = None if head is None else Network(bundle.path, bundle.head or b"", threads, head.input, answers)
-        self._trunk = ChildNetwork("coral", Path(sys.executable), bundle.model, manifest.input,
-                                   answers if head is None else (head.features,), threads)
+        self._trunk = ChildNetwork("coral", bundle.model, manifest.input,
+                                   answers if head is None else (head.features,), threads=threads)
 
     def infer(self, tensor: NDArray[np.float32]) -> Output:
         """Run the network on float32 [S, S, 3]."""
@@ -63,7 +63,7 @@ def probe() -> str:
     Raises:
         EngineFault, BackendMissing: as `create`.
     """
-    child = Child("coral", Path(sys.executable))
+    child = Child("coral")
     child.close()
     return f"{child.library}, {sticks()} Edge TPU"
 

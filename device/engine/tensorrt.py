@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from alledge.bundle import Bundle
 
+from .. import worker
 from ..build_engine import build_engine, tensorrt_python
 from . import Output
 from ._child import Child, Network
@@ -30,8 +31,7 @@ class TensorrtEngine:
     def __init__(self, bundle: Bundle) -> None:
         manifest = bundle.manifest
         plan = Path(build_engine(bundle)["engine"])
-        self._network = Network("tensorrt", tensorrt_python(), plan, manifest.input,
-                                (manifest.probs, manifest.embedding))
+        self._network = Network("tensorrt", plan, manifest.input, (manifest.probs, manifest.embedding), _program())
 
     def infer(self, tensor: NDArray[np.float32]) -> Output:
         """Run the network on float32 [S, S, 3]."""
@@ -49,6 +49,10 @@ def probe() -> str:
     Raises:
         EngineFault, BackendMissing: as `create`.
     """
-    child = Child("tensorrt", tensorrt_python())
+    child = Child("tensorrt", program=_program())
     child.close()
     return child.library
+
+
+def _program() -> tuple[str, str]:
+    return str(tensorrt_python()), worker.__file__
