@@ -21,6 +21,7 @@ from alledge.errors import AlledgeError, BackendMissing
 from . import machine
 from .admission import open_bundle
 from .engine import open_engine
+from .faults import EngineFault
 from .selftest import replay
 
 NEEDED_DISK = 200 * 2**20  # bytes: a large bundle, and room for years of result rows
@@ -96,15 +97,17 @@ def _backend(kind: str, name: str) -> Check:
     versions = [f"{library} {v}" for library in LIBRARIES.get(name, ()) if (v := _version(library))]
     try:
         create = backends.load(kind, name)
+        present = getattr(sys.modules[create.__module__], "present", None)
+        found = None if present is None else ", ".join(present())
+    except EngineFault as error:
+        return Check(f"{kind} {name}", False, f"{error.fault.says} ({error.detail})", error.fault.remedy)
     except BackendMissing as error:
         if error.fix:
             return Check(f"{kind} {name}", False, str(error).removesuffix(f": {error.fix}"), error.fix)
         extra = name in (metadata.metadata("alledge").get_all("Provides-Extra") or ())
         fix = f"pip install 'alledge[{name}]'" if extra else "pip install --force-reinstall alledge"
         return Check(f"{kind} {name}", False, str(error), fix)
-    present = getattr(sys.modules[create.__module__], "present", None)
-    if present is not None:  # what is plugged in, where the back end can tell
-        found = ", ".join(present())
+    if found is not None:  # what is plugged in, where the back end can tell
         return Check(f"{kind} {name}", bool(found), found or "none is plugged in", "plug it in, then look again")
     return Check(f"{kind} {name}", True, ", ".join(versions) or "built in")
 

@@ -32,10 +32,7 @@ ANSWER_S = 3.0  # for every other one: the slowest we know of, VGG19 on an Edge 
 WORKER = (sys.executable, worker.__file__)
 _CLOSE_S = 2.0  # to let go of its device after the last question
 _MEMORY = "/dev/shm"  # on Linux a file here is memory
-_MISSING = {
-    "coral": "sudo apt install libedgetpu1-std (https://coral.ai/docs/accelerator/get-started names its repository)",
-    "tensorrt": "sudo apt install python3-libnvinfer, on a Jetson or another machine with an NVIDIA GPU and its driver",
-}
+_DEBIAN_PACKAGES = {"libedgetpu": "libedgetpu1-std", "libcuda": "nvidia-l4t-cuda", "tensorrt": "python3-libnvinfer"}
 
 
 class Network:
@@ -148,7 +145,9 @@ class Child:
             raise EngineFault("engine-not-started", "; ".join(filter(None, (silence.detail, last)))) from silence
         fault, detail = document.get("fault"), document.get("detail", "")
         if fault == worker.MISSING:
-            raise BackendMissing(f"engine {self._engine!r} is not complete here ({detail}): {_MISSING[self._engine]}")
+            package = next((p for library, p in _DEBIAN_PACKAGES.items() if library in detail), "")
+            raise BackendMissing(f"engine {self._engine!r} does not find a library it needs ({detail}); docs/engines.md"
+                                 " says where it comes from", package and f"sudo apt install {package}")
         if fault == worker.REFUSED:
             raise BundleRefused(f"the bundle's model does not load ({detail}); convert it again for this machine")
         if fault is not None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from alledge.bundle import Bundle
 
+from ..faults import EngineFault
 from . import Output
 from ._child import Child
 from ._child import Network as ChildNetwork
@@ -57,15 +58,21 @@ class CoralEngine:
         self._head = None
 
 
-def probe() -> str:
+def present() -> list[str]:
     """Load the delegate in a child, as an engine would, and say what was found.
 
     Raises:
         EngineFault, BackendMissing: as `create`.
     """
-    child = Child("coral")
+    try:
+        child = Child("coral")
+    except EngineFault as fault:
+        if fault.fault.name != "accelerator-absent" or not sticks():
+            raise
+        raise EngineFault(fault.fault.name, f"{sticks()} Edge TPU plugged in but not to be opened; is it in use, or "
+                          "may only others use it? `sudo usermod -aG plugdev $USER`, then log in again") from fault
     child.close()
-    return f"{child.library}, {sticks()} Edge TPU"
+    return [child.library, f"{sticks()} Edge TPU"]
 
 
 def sticks() -> int:

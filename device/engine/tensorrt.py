@@ -43,7 +43,7 @@ class TensorrtEngine:
         self._network.close()
 
 
-def probe() -> str:
+def present() -> list[str]:
     """Load TensorRT and the driver in a child, and say which.
 
     Raises:
@@ -51,7 +51,7 @@ def probe() -> str:
     """
     child = Child("tensorrt", program=_program())
     child.close()
-    return child.library
+    return [child.library]
 
 
 def _program() -> tuple[str, str]:

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from alledge.bundle import Bundle
+from alledge.config import DeviceConfig
+from alledge.device.doctor import Check, examine
 from alledge.device.engine import _child, coral, open_engine
-from alledge.device.faults import EngineFault
+from alledge.device.faults import FAULTS, EngineFault
 from alledge.device.selftest import replay
 from alledge.device.supervised import PROBE_S, Supervised, supervise
 from alledge.errors import BackendMissing, BundleRefused
@@ -97,7 +99,7 @@ def test_a_missing_library_is_named_with_the_command_that_mends_it(stub_coral_bu
     with pytest.raises(BackendMissing, match=r"libedgetpu\.so\.1.*sudo apt install libedgetpu1-std"):
         open_engine(stub_coral_bundle)
     with pytest.raises(BackendMissing, match="sudo apt install"):
-        coral.probe()
+        coral.present()
 
 
 def test_a_damaged_model_is_the_bundles_fault_not_the_accelerators(coral_bundle: Bundle) -> None:
@@ -229,4 +231,19 @@ def test_the_stub_is_found_as_a_stick_would_be(edge_tpu: Callable[[str], None], 
     monkeypatch.setattr(coral, "_USB", tmp_path)
     monkeypatch.setattr(coral, "_PCI", tmp_path)
     assert coral.sticks() == 2
-    assert coral.probe() == "ai_edge_litert, 2 Edge TPU"
+    assert coral.present() == ["ai_edge_litert", "2 Edge TPU"]
+    edge_tpu("absent")
+    with pytest.raises(EngineFault, match=r"2 Edge TPU plugged in but not to be.*usermod -aG plugdev"):
+        coral.present()
+
+
+def test_doctor_says_what_mends_each_absence(edge_tpu: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    def row() -> Check:
+        return next(check for check in examine(DeviceConfig()) if check.name == "engine coral")
+
+    edge_tpu("ok")
+    assert (row().ok, row().found) == (True, f"ai_edge_litert, {coral.sticks()} Edge TPU")
+    edge_tpu("absent")
+    assert (row().ok, row().fix) == (False, FAULTS["accelerator-absent"].remedy)
+    monkeypatch.delenv("LD_LIBRARY_PATH")
+    assert (row().ok, row().fix) == (False, "sudo apt install libedgetpu1-std")

@@ -77,17 +77,17 @@ def test_a_failing_gpu_is_named_replaced_by_the_cpu_and_taken_back_without_build
 def test_no_gpu_no_tensorrt_and_no_driver_are_told_apart(jetson: Jetson, jetson_bundle: Bundle,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = jetson(VERSIONS[3])
-    assert tensorrt.probe() == f"TensorRT {VERSIONS[3]}"
+    assert tensorrt.present() == [f"TensorRT {VERSIONS[3]}"]
     cuda.write_text("100")  # CUDA_ERROR_NO_DEVICE
     with pytest.raises(EngineFault, match="cuInit answered 100") as caught:
-        tensorrt.probe()
+        tensorrt.present()
     assert caught.value.fault.name == "accelerator-absent"
     monkeypatch.delenv("LD_LIBRARY_PATH")
-    with pytest.raises(BackendMissing, match=r"libcuda\.so\.1.*NVIDIA GPU"):
-        tensorrt.probe()
+    with pytest.raises(BackendMissing, match=r"libcuda\.so\.1.*sudo apt install nvidia-l4t-cuda"):
+        tensorrt.present()
     monkeypatch.delenv("PYTHONPATH")
     with pytest.raises(BackendMissing, match="sudo apt install python3-libnvinfer"):
-        tensorrt.probe()
+        tensorrt.present()
     with pytest.raises(BackendMissing, match="python3-libnvinfer"):
         open_engine(jetson_bundle)
 
