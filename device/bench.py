@@ -162,8 +162,9 @@ def _station(folder: Path, pipeline: Pipeline, images: list[Path], rate: float) 
 
 def _judged(station: Station, pending: Iterable[Pending | Mark]) -> Iterator[Verdict]:
     for item in results(station, pending):
-        if isinstance(item, FaultEvent) or item.answer.output is None:
-            raise EngineError(f"the benchmark stopped at a field that failed: {item}")
+        if isinstance(item, FaultEvent) or item.answer.output is None:  # what a stand-in takes says nothing either
+            words = item.sentence if isinstance(item, FaultEvent) else item.answer.failure or item
+            raise EngineError(f"the benchmark stopped at a field that failed: {words}")
         yield item.verdict
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 BundleFile = Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="Bundle made by `alledge convert`; else "
                                                    "the configured one.", show_default=False)]
 EngineName = Annotated[str | None, typer.Option("--engine", metavar="NAME", show_default=False,
-                                                help="Another engine than the bundle's own: tflite or onnx.")]
+                                                help="Another engine than the bundle's own, one that reads its model.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="TOML", show_default=False,
                                                  help="Device settings; else the system's or the user's.")]
 Database = Annotated[Path | None, typer.Option("--results", metavar="DB", show_default=False,

@@ -25,6 +25,7 @@ from .showing import fault_scene, verdict_scene
 from .stages import Answer, Mark, Pending, Shot, capture, infer, keep, ms, prepare
 from .station import Station, open_station
 from .status_led import Light
+from .supervised import Supervised
 
 BEAT_S = 0.5  # how often the loop looks up when no field comes
 AT_ONCE = 16  # results that may wait for the disk together: a slow card takes as long for one as for all of them
@@ -137,6 +138,8 @@ def results(station: Station, pending: Iterable[Pending | Mark | None]) -> Itera
     for item in pending:
         events = [] if station.showing is None else station.showing.events()
         result = None
+        if item is None and isinstance(station.pipeline.engine, Supervised):
+            station.pipeline.engine.attend()  # an accelerator may be back before there is a field for it
         if isinstance(item, FaultEvent):
             events.append(item)
         elif isinstance(item, Pending):

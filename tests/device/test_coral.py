@@ -1,6 +1,7 @@
 """The real coral engine, its child and LiteRT's real loader, on a stub Edge TPU that breaks in every way by name."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -15,13 +16,14 @@ import numpy as np
 import pytest
 
 from alledge.bundle import Bundle
-from alledge.config import DeviceConfig
+from alledge.config import BundleSettings, DeviceConfig
+from alledge.device.bench import bench
 from alledge.device.doctor import Check, examine
 from alledge.device.engine import _child, coral, open_engine
 from alledge.device.faults import FAULTS, EngineFault
 from alledge.device.selftest import replay
 from alledge.device.supervised import PROBE_S, Supervised, supervise
-from alledge.errors import BackendMissing, BundleRefused
+from alledge.errors import BackendMissing, BundleRefused, EngineError
 
 from .conftest import stub_bundle
 
@@ -247,3 +249,22 @@ def test_doctor_says_what_mends_each_absence(edge_tpu: Callable[[str], None], mo
     assert (row().ok, row().fix) == (False, FAULTS["accelerator-absent"].remedy)
     monkeypatch.delenv("LD_LIBRARY_PATH")
     assert (row().ok, row().fix) == (False, "sudo apt install libedgetpu1-std")
+
+
+def test_a_benchmark_never_measures_the_stand_in(edge_tpu: Callable[[str], None], coral_bundle: Bundle) -> None:
+    edge_tpu("absent")
+    with pytest.raises(EngineError, match="no accelerator answers"):
+        bench(DeviceConfig(bundle=BundleSettings(path=coral_bundle.path)), 2)
+
+
+def test_a_run_loses_no_field_to_a_crash_and_stores_who_answered(edge_tpu: Callable[[str], None], coral_bundle: Bundle,
+                                                                alledge: Any, tmp_path: Path) -> None:
+    edge_tpu("segfault@4")  # the golden, two fields, and then the crash; in each child
+    done = alledge("run", coral_bundle.path, "--camera", "synthetic://?size=96", "--frames", 5, "--json", "--results",
+                   tmp_path / "r.db", env={"TF_CPP_MIN_LOG_LEVEL": "3"})
+    assert "Traceback" not in done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == 5
+    assert [row["engine"] for row in rows[:3]] == ["coral", "coral", "tflite for coral"]
+    assert rows[2]["faults"] == ["engine-crashed", "engine-on-cpu"]
+    assert all(row["probabilities"] and row["engine"] in ("coral", "tflite for coral") for row in rows)
