@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from alledge.errors import AlledgeError
+from alledge.errors import AlledgeError, UsageError
 from alledge.output import command_group, present, say
 
 from .cli import ConfigFile, Database, Json
@@ -189,6 +189,33 @@ def results_backup(
     present({"path": str(done.path), "made": done.made, "rows": done.rows, "head": {"sequence": done.head.sequence,
                                                                                   "hash": done.head.hash}},
             [f"{done.rows} results in {done.path}, head {done.head.sequence} {done.head.hash}"], as_json)
+
+
+@results.command("forward")
+def results_forward(
+    to: Annotated[str | None, typer.Option(metavar="URL", show_default=False,
+                                           help="mqtt://host/topic; else the configured one.")] = None,
+    database: Database = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Deliver the results that wait to an MQTT broker, and end. `alledge run` does so by itself, all the time.
+
+    Example: alledge results forward --to mqtt://broker.lab/alledge/scope-1
+    """
+    from threading import Event
+
+    from alledge.config import load_config
+
+    from .forwarding import deliver_waiting, progress_of
+
+    settings = load_config(config)
+    path, url = database or settings.database, to or settings.results.mqtt
+    if url is None:
+        raise UsageError("no broker was given: add --to mqtt://host/topic, or `mqtt` in [results]")
+    count = deliver_waiting(path, url, Event())
+    last = progress_of(path).sequence
+    present({"path": str(path), "delivered": count, "last": last}, [f"{count} delivered, the last is {last}"], as_json)
 
 
 def _database(database: Path | None, config: Path | None) -> Path:

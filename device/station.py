@@ -10,11 +10,13 @@ import cv2
 from alledge import reference
 from alledge.config import DeviceConfig
 from alledge.errors import AlledgeError, UsageError
+from alledge.output import say
 
 from .admission import open_bundle
 from .archive import Storage, open_storage
 from .camera import EXAMPLES, Camera, cannot_wait
 from .display import open_display
+from .forwarding import forwarding
 from .pipeline import Pipeline
 from .showing import Showing, fault_scene
 from .sink import Sink, open_sink
@@ -98,6 +100,8 @@ def _open_rest(config: DeviceConfig, stack: ExitStack, showing: Showing | None) 
     camera = stack.enter_context(closing(open_watched(uri)))
     database, *sinks = (stack.enter_context(closing(sink)) for sink in _open_sinks(config))
     assert isinstance(database, SqliteSink)
+    if config.results.mqtt is not None:
+        stack.enter_context(forwarding(config.database, config.results.mqtt, say))
     free_running = cannot_wait(uri)
     return Station(pipeline, camera, database, tuple(sinks), showing, trigger, led, open_storage(config), free_running,
                    patient=free_running or trigger is not None)

@@ -8,9 +8,11 @@ from pathlib import Path
 from alledge.errors import SinkError
 from alledge.verdict import Verdict
 
+STANDARD_OUTPUT = Path("-")  # where journald reads what a service says
+
 
 def create(path: Path) -> "JsonlSink":
-    """Open or make a file of result lines.
+    """Open or make a file of result lines; `-` is standard output.
 
     Raises:
         SinkError: when it cannot be written.
@@ -23,6 +25,9 @@ class JsonlSink:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        if path == STANDARD_OUTPUT:
+            self._descriptor = os.dup(1)
+            return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
@@ -34,12 +39,13 @@ class JsonlSink:
             raise self._refusal(error) from error
 
     def write(self, verdict: Verdict) -> Verdict:
-        """Append one line and flush it to the disk."""
+        """Append one line and flush it to the disk; what reads standard output looks after its own disk."""
         line = json.dumps(verdict.to_json()).encode() + b"\n"
         try:
             if os.write(self._descriptor, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(self._descriptor)
+            if self._path != STANDARD_OUTPUT:
+                os.fsync(self._descriptor)
         except OSError as error:
             raise self._refusal(error) from error
         return verdict
