@@ -11,7 +11,7 @@ from alledge.errors import BackendMissing, SinkError, UsageError
 
 TOPIC = "alledge/results"  # where results go when the URL names no topic
 _BEAT_S = 0.5  # how soon a wait notices that it is to end
-_RECONNECT_S = (1, 30)  # least and most seconds between two attempts
+_RECONNECT_S = (1, 10)  # least and most seconds between two attempts
 
 
 class Broker:

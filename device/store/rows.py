@@ -44,8 +44,7 @@ def append(database: sqlite3.Connection, verdict: Verdict) -> Verdict:
         SinkError: when it is numbered and the number is used up, or holds a number that is not finite.
     """
     head = read_head(database)
-    used = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'results'").fetchone() or (0,)
-    last = max(head.sequence, used[0])
+    last = max(head.sequence, numbers_used(database))
     if verdict.sequence and verdict.sequence <= last:
         raise SinkError(f"result {verdict.sequence} cannot follow result {last}: numbers ascend, each is used once")
     verdict = replace(verdict, sequence=verdict.sequence or last + 1)
@@ -74,8 +73,8 @@ def read_head(database: sqlite3.Connection) -> Head:
         ValueError: when it states none.
     """
     found = database.execute("SELECT sequence, hash FROM chain").fetchall()
-    if len(found) != 1:
-        raise ValueError(f"the chain has {len(found)} heads")
+    if len(found) != 1 or [type(value) for value in found[0]] != [int, str]:
+        raise ValueError(f"the chain has {len(found)} heads: {found[:2]}")
     return Head(*found[0])
 
 
@@ -112,6 +111,18 @@ def walk(database: sqlite3.Connection, first: int = 1) -> Iterator[Link]:
                                                  "ORDER BY sequence", (first,)):
         yield Link(sequence, body, link, chain.link(previous, body) == link)
         previous = link
+
+
+def numbers_used(database: sqlite3.Connection) -> int:
+    """The highest number a row ever had; rows that are gone count.
+
+    Raises:
+        ValueError: when the database's count is no number.
+    """
+    found = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'results'").fetchone() or (0,)
+    if not isinstance(found[0], int):
+        raise ValueError(f"numbers are counted from {found[0]!r}")
+    return found[0]
 
 
 def start(database: sqlite3.Connection) -> str:

@@ -98,10 +98,11 @@ def explained(path: Path, done: str = "kept") -> Iterator[None]:
     except (sqlite3.Error, sqlite3.Warning, OSError) as error:
         if isinstance(error, SinkError):
             raise
-        raise SinkError(f"{path}: results cannot be {done} there ({error}); {_way_out(error)}") from error
+        raise SinkError(f"{path}: results cannot be {done} there ({' '.join(str(error).split())}); "
+                        f"{_way_out(error)}") from error
     except ValueError as error:
-        raise SinkError(f"{path}: a row of this results database is damaged ({error}); a backup has what was "
-                        "written") from error
+        raise SinkError(f"{path}: a row of this results database is damaged ({' '.join(str(error).split())}); a "
+                        "backup has what was written") from error
 
 
 def _way_out(error: Exception) -> str:

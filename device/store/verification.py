@@ -8,7 +8,7 @@ from pathlib import Path
 from alledge.errors import SinkError
 
 from . import tables
-from .rows import Head, Link, read_head, start, verdict_of, walk
+from .rows import Head, Link, numbers_used, read_head, start, verdict_of, walk
 from .schema import VERSION, open_for_reading
 
 _TOLD = 20  # faults that are spelled out; one damaged page can make thousands
@@ -100,6 +100,6 @@ def _head_faults(database: sqlite3.Connection, last: Link | None, head: Head) ->
     end = (last.sequence, last.hash) if last else (0, start(database))
     if end != (head.sequence, head.hash):
         yield f"it ends at result {end[0]}, and result {head.sequence} was the last written"
-    used = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'results'").fetchone() or (0,)
-    if used[0] < head.sequence:
-        yield f"numbers are counted from {used[0]}, and result {head.sequence} was written"
+    used = numbers_used(database)
+    if used < head.sequence:
+        yield f"numbers are counted from {used}, and result {head.sequence} was written"

@@ -1,0 +1,116 @@
+"""Are all results delivered while the broker is killed and started again at random?
+
+    python benchmarks/store_mqtt.py [--results 10000] [--seed 0]
+
+A real Mosquitto (Debian: apt install mosquitto) that keeps its sessions on disk at once, killed with SIGKILL after 0.2
+to 5 s and started again after 0 to 1 s, for as long as results are delivered. The receiver's session outlives its
+connections; it notes every message that comes, those that come twice as well. All results are in the database before
+the first is delivered, as after an offline week. Once in between, the forwarding process itself is killed as well.
+
+Prints one JSON document. Exit code 1 when one is missing, twice by key, or out of order.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import paho.mqtt.client as mqtt
+
+from alledge.device.forwarding import forwarding, progress_of
+from alledge.device.sink.sqlite import SqliteSink
+from alledge.verdict import Verdict
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    chance, begin = random.Random(options.seed), time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with closing(SqliteSink(folder / "results.db")) as sink:
+            futures = [sink.submit(Verdict("benign", 0.9, {"benign": 0.9}, source=f"{n}.png"))
+                       for n in range(options.results)]
+            keys = [future.result().hash for future in futures]
+        came, kills = delivered(folder, keys, chance)
+    first = list(dict.fromkeys(came))
+    found = {"results": len(keys), "messages": len(came), "broker_kills": kills, "forwarder_kills": 1,
+             "missing": len(set(keys) - set(came)), "strange": len(set(came) - set(keys)),
+             "sent_again_under_their_key": len(came) - len(first), "twice_by_key": len(first) - len(set(first)),
+             "in_order_by_key": first == keys, "seconds": round(time.monotonic() - begin)}
+    print(json.dumps(found))
+    return int(bool(found["missing"] or found["strange"] or not found["in_order_by_key"]))
+
+
+def delivered(folder: Path, keys: list[str], chance: random.Random) -> tuple[list[str], int]:
+    """All messages that came, in their order, and how often the broker was killed."""
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    settings = folder / "mosquitto.conf"
+    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\nautosave_interval 1\n"
+                        f"persistence_location {folder}/\nautosave_on_changes true\nuser root\nmax_queued_messages 0\n")
+    came: list[str] = []
+    receiver, stop, kills = receive(port, came), Event(), [0]
+    trouble = Thread(target=kill_again_and_again, args=(settings, chance, stop, kills))
+    trouble.start()
+    forwarder = forward(folder / "results.db", port)
+    while len(set(came)) < len(keys) // 2:
+        time.sleep(0.05)
+    os.kill(forwarder, signal.SIGKILL)
+    os.waitpid(forwarder, 0)
+    forwarder = forward(folder / "results.db", port)
+    while len(set(came)) < len(keys) or progress_of(folder / "results.db").sequence < len(keys):
+        time.sleep(0.05)
+    os.kill(forwarder, signal.SIGTERM)
+    os.waitpid(forwarder, 0)
+    stop.set()
+    trouble.join()
+    receiver.loop_stop()
+    return came, kills[0]
+
+
+def receive(port: int, came: list[str]) -> Any:
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, "receiver", clean_session=False)
+    client.reconnect_delay_set(1, 1)
+    client.on_connect = lambda c, *rest: c.subscribe("alledge/#", qos=1)
+    client.on_message = lambda c, data, message: came.append(json.loads(message.payload)["key"])
+    client.connect_async("127.0.0.1", port)
+    client.loop_start()
+    return client
+
+
+def kill_again_and_again(settings: Path, chance: random.Random, stop: Event, kills: list[int]) -> None:
+    program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+    while not stop.is_set():
+        broker = subprocess.Popen([program, "-c", settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(0.2, 5))
+        broker.kill()
+        broker.wait()
+        kills[0] += 1
+        time.sleep(chance.uniform(0, 1))
+
+
+def forward(database: Path, port: int) -> int:
+    """Deliver in a process of its own; its id."""
+    child = os.fork()
+    if child == 0:
+        with forwarding(database, f"mqtt://127.0.0.1:{port}/alledge/scope-1", print):
+            signal.sigwait({signal.SIGUSR1})
+    return child
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
