@@ -56,13 +56,13 @@ def export(database: Path, out: Path, form: str | None = None, *, verdict: str |
 
     Args:
         database: to read.
-        out: a file for `WHOLE` forms, a folder for those `BY_SAMPLE`.
+        out: a file; a folder for the forms `BY_SAMPLE`, or one .html or .json for one sample.
         form: one of both; else the file's suffix says it.
         verdict, sample, checked: as `select`.
         archive: where pictures for HTML are.
 
     Raises:
-        UsageError: for another form.
+        UsageError: for another form, or one file for several samples.
         SinkError: as `select`.
         BackendMissing: for `fhir` without its library.
         OutputError: when a file cannot be written.
@@ -78,12 +78,18 @@ def export(database: Path, out: Path, form: str | None = None, *, verdict: str |
     return Exported(_write_samples(rows, out, form, archive), len(rows))
 
 
-def _write_samples(rows: Sequence[Verdict], folder: Path, form: str, archive: Path | None) -> tuple[Path, ...]:
+def _write_samples(rows: Sequence[Verdict], out: Path, form: str, archive: Path | None) -> tuple[Path, ...]:
+    """A file per sample in a folder; or one file, when there is just one sample and `out` is named like a file."""
     from .exports import fhir, page
 
+    samples = by_sample(rows)
+    alone = out.suffix in (".html", ".json")
+    if alone and len(samples) != 1:
+        raise UsageError(f"{out}: expected one sample for one file, received {len(samples)}; choose with --sample, or "
+                         f"give a folder and --format {form}")
     paths = []
-    for sample, fields in by_sample(rows).items():
-        paths.append(file_name(folder, sample, ".html" if form == "html" else ".fhir.json"))
+    for sample, fields in samples.items():
+        paths.append(out if alone else file_name(out, sample, ".html" if form == "html" else ".fhir.json"))
         write_bytes(paths[-1], page.as_page(sample, fields, archive) if form == "html"
                     else fhir.document(sample, fields).encode())
     return tuple(paths)

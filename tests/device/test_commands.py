@@ -146,7 +146,7 @@ def test_results_export(alledge: Cli, database: Path, tmp_path: Path) -> None:
     assert [int(row["sequence"]) for row in rows] == [r["sequence"] for r in exported["results"]] == [1, 2, 3]
     assert float(rows[0]["p_pre_b"]) == pytest.approx(exported["results"][0]["probabilities"]["pre_b"])
     assert {row["notice"] for row in rows} == {exported["notice"]} == {"RESEARCH USE ONLY"}
-    assert alledge("results", "export", tmp_path / "out.html", "--results", database).returncode == 2
+    assert alledge("results", "export", tmp_path / "out.xlsx", "--results", database).returncode == 2
 
 
 def test_a_bundle_judges_as_a_device_would(onnx_bundle: Bundle) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -196,6 +197,12 @@ def test_fhir_is_valid_and_names_nobody(database: Path, tmp_path: Path) -> None:
             assert [reference.reference for reference in report.result] == urls[1:]
 
 
+def test_one_sample_may_be_one_file(database: Path, tmp_path: Path) -> None:
+    assert export(database, tmp_path / "one.html", sample="S-0001").paths == (tmp_path / "one.html",)
+    with pytest.raises(UsageError, match="expected one sample for one file, received 3"):
+        export(database, tmp_path / "all.html")
+
+
 def test_times_of_a_clock_that_was_never_set_are_not_passed_on(tmp_path: Path) -> None:
     pytest.importorskip("fhir.resources")
     with closing(open_sink("sqlite", tmp_path / "r.db")) as sink:
@@ -277,3 +284,23 @@ def test_storage_refuses_at_its_limits_and_recovers_by_itself(tmp_path: Path, mo
     assert storage.keep(frame) == kept == floor.keep(frame)  # one name with and without an archive
     with pytest.raises(SinkError, match="/proc"):
         Storage(tmp_path / "r.db", Path("/proc/captures")).keep(frame)
+
+
+def test_a_run_archives_what_it_judged_and_tells_the_journal(alledge: Cli, onnx_bundle: Any, tmp_path: Path) -> None:
+    settings = tmp_path / "device.toml"
+    settings.write_text(f'[results]\ndatabase = "{tmp_path}/r.db"\narchive = "{tmp_path}/captures"\nfloor = 1\n'
+                        'jsonl = "-"\n[display]\nname = "terminal"\n[display.options]\nstream = "stderr"\n')
+    done = alledge("run", onnx_bundle.path, "--config", settings, "--camera", "synthetic://?seed=1&size=96",
+                   "--frames", 3)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    rows = list(read_results(tmp_path / "r.db"))
+    assert [line["hash"] for line in told] == [row.hash for row in rows]
+    assert all(row.frame_sha256 and row.mask_sha256 and row.gates["confidence_least"] >= 0 for row in rows)
+    witnesses = tmp_path / "journal.jsonl"
+    witnesses.write_text(done.stdout)
+    done = alledge("results", "verify", "--config", settings, "--archive", tmp_path / "captures", "--against",
+                   witnesses)
+    assert (done.returncode, "3 witnesses agree" in done.stdout) == (0, True), done.stderr
+    done = alledge("results", "show", 2, "--config", settings)
+    assert rows[1].hash in done.stdout

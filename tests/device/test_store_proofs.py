@@ -1,0 +1,44 @@
+"""Samples of the proofs in docs/results/results-store.md; the scripts measure thousands."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MEMORY = Path("/dev/shm")  # kills and full disks are of processes and files, not of the hardware below
+
+
+def measured(script: str, *options: str) -> Any:
+    """What a script of benchmarks/ found; it fails by its exit code."""
+    folder = {"TMPDIR": str(MEMORY)} if os.access(MEMORY, os.W_OK) else {}
+    done = subprocess.run([sys.executable, ROOT / "benchmarks" / script, *options], capture_output=True, text=True,
+                          check=False, env={**os.environ, **folder}, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_kills_lose_and_double_nothing() -> None:
+    found = measured("store_kills.py", "--kills", "30", "--migrations", "8")
+    assert (found["kills"], found["migrations"]) == (30, 8)
+    assert found["acknowledged"] > 0
+
+
+def test_every_manipulation_is_found_and_damage_is_one_sentence() -> None:
+    found = measured("store_tamper.py", "--changes", "120", "--damages", "100", "--seed", "3")
+    assert sum(kind["verify_found"] for kind in found["changes"].values()) == 120
+    assert found["informed"] == {"tried": 12, "found_without_witness": 0, "found_with_witness": 12,
+                                 "missed_with_witness": 0}
+
+
+def test_a_full_disk_corrupts_nothing() -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler here, which the failing file system needs")
+    found = measured("store_full.py", "--results", "20", "--cycles", "5")
+    assert [row["k"] for row in found["every_kth_write_fails"]] == [1, 2, 3, 5, 7, 11, 17, 31, 64]
+    assert sum(row["refused"] for row in found["every_kth_write_fails"]) > 100
