@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alledge.bundle import Bundle
-from alledge.errors import AlledgeError, BundleRefused, EngineError
+from alledge.errors import AlledgeError, BackendMissing, BundleRefused, EngineError
 
 from .engine import IN_A_CHILD, Engine, Output, open_engine, stand_in
 from .faults import EngineFault
@@ -38,9 +38,14 @@ def supervise(bundle: Bundle, name: str | None = None, threads: int = 1) -> "Sup
     """
     chosen = name or bundle.manifest.engine
     spare = stand_in(bundle.manifest, chosen)
-    return Supervised(partial(_proven, bundle, chosen, threads), chosen,
-                      None if spare is None else partial(_proven, bundle, spare, threads),
-                      restarts=chosen in IN_A_CHILD)
+    try:
+        return Supervised(partial(_proven, bundle, chosen, threads), chosen,
+                          None if spare is None else partial(_proven, bundle, spare, threads),
+                          restarts=chosen in IN_A_CHILD)
+    except BackendMissing as error:
+        if spare is None:
+            raise
+        raise BackendMissing(f"{error}; until then this bundle runs with --engine {spare}") from error
 
 
 class Supervised:

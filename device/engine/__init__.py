@@ -23,7 +23,7 @@ _PROBABILITIES = f"{len(LABELS)} probabilities that sum to 1"
 _READERS = {
     "tflite": ("tflite",),
     "coral": ("coral", "tflite"),
-    "onnx": ("onnx", "tensorrt"),
+    "onnx": ("onnx",),
     "tensorrt": ("tensorrt", "onnx"),
 }
 IN_A_CHILD = ("coral", "tensorrt")  # engines that run in a process of their own: native code that may die or hang
