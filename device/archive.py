@@ -62,15 +62,18 @@ class Storage:
     def keep(self, frame: Frame, mask: NDArray[np.uint8] | None = None) -> Kept:
         """Name a frame and its mask, uint8 [H, W], by their SHA-256, and put both on disk where there is an archive.
 
+        Of a camera that gives one, the full-resolution original is kept.
+
         Raises:
             SinkError: when they are not safely there.
         """
-        kept = Kept(hashlib.sha256(frame.encoded).hexdigest() if frame.encoded else digest(frame.rgb),
+        pixels = frame.rgb if frame.original is None else frame.original
+        kept = Kept(hashlib.sha256(frame.encoded).hexdigest() if frame.encoded else digest(pixels),
                     "" if mask is None else digest(mask))
         if self.archive is not None:
             suffix = _suffix(frame.encoded) if frame.encoded else ".png"
             if find(self.archive, FRAMES, kept.frame_sha256) is None:
-                self._write(FRAMES, kept.frame_sha256 + suffix, frame.encoded or encode_png(frame.rgb))
+                self._write(FRAMES, kept.frame_sha256 + suffix, frame.encoded or encode_png(pixels))
             if mask is not None and find(self.archive, MASKS, kept.mask_sha256) is None:
                 self._write(MASKS, f"{kept.mask_sha256}.png", encode_png(mask))
         return kept

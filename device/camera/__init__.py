@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ EXAMPLES = {
     "synthetic": "synthetic://?seed=1&class=pre_b",
     "emulated": "emulated://stalled@3s-8s/synthetic://?seed=1",
 }
-_ON_DISK = ("file", "video")
 
 
 @dataclass(frozen=True)
@@ -108,13 +107,16 @@ def opener(uri: str) -> Callable[[], Camera]:
     if scheme not in backends.names("camera"):
         raise UsageError(f"camera {uri!r}: scheme {scheme!r} is unknown, expected one of {shown}")
     create = backends.load("camera", scheme)
-    own: Callable[[str], Callable[[], Camera]] | None = getattr(sys.modules[create.__module__], "opener", None)
+    own: Callable[[str], Callable[[], Camera]] | None = _says(uri, "opener", None)
     return partial(create, rest) if own is None else own(rest)
 
 
 def is_live(uri: str) -> bool:
-    """Whether these frames come from a device now, and not from images or a film on disk."""
-    return uri.partition("://")[0] not in _ON_DISK
+    """Whether these frames come from a device now, which is to be watched, and not from something stored.
+
+    The back end of stored frames says so by `ON_DISK = True`.
+    """
+    return not _says(uri, "ON_DISK", False)
 
 
 def cannot_wait(uri: str) -> bool:
@@ -122,8 +124,13 @@ def cannot_wait(uri: str) -> bool:
 
     Its back end says so by `FREE_RUNNING = True`. From every other camera, each frame is judged.
     """
+    return bool(_says(uri, "FREE_RUNNING", False))
+
+
+def _says(uri: str, name: str, otherwise: Any) -> Any:
+    """What the back end of a URI says about itself."""
     create = backends.load("camera", uri.partition("://")[0])
-    return bool(getattr(sys.modules[create.__module__], "FREE_RUNNING", False))
+    return getattr(sys.modules[create.__module__], name, otherwise)
 
 
 def now() -> str:

@@ -1,4 +1,4 @@
-"""What each fault of a camera does to a picture. Pure: (this picture, the one before) -> the damaged one."""
+"""What faults of a camera do to a picture. Pure: (this picture, the one taken before) -> the damaged one."""
 
 from collections.abc import Callable
 
@@ -39,14 +39,10 @@ def _cut_short(rgb: Pixels, before: Pixels) -> Pixels:
     return cut
 
 
-def _frozen(rgb: Pixels, before: Pixels) -> Pixels:
-    return before.copy()
-
-
 def _torn(rgb: Pixels, before: Pixels) -> Pixels:
     torn = rgb.copy()
     below = slice(rgb.shape[0] // 2, None)
-    torn[below] = before[below]
+    torn[below] = (before if before.shape == rgb.shape else np.roll(rgb, rgb.shape[1] // 3, axis=1))[below]
     return torn
 
 
@@ -59,15 +55,15 @@ def _colour_drift(rgb: Pixels, before: Pixels) -> Pixels:
     return np.clip(rgb * _GAINS, 0, 255).astype(np.uint8)
 
 
+# in the order in which several are done to one picture: what changes its shape comes last
 DAMAGE: dict[str, Callable[[Pixels, Pixels], Pixels]] = {
     "black": _black,
     "saturated": _saturated,
-    "wrong-size": _wrong_size,
-    "wrong-format": _wrong_format,
+    "torn": _torn,
+    "colour-drift": _colour_drift,
+    "noisy": _noisy,
     "colourless": _colourless,
     "cut-short": _cut_short,
-    "frozen": _frozen,
-    "torn": _torn,
-    "noisy": _noisy,
-    "colour-drift": _colour_drift,
+    "wrong-size": _wrong_size,
+    "wrong-format": _wrong_format,
 }

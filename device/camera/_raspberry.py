@@ -132,7 +132,8 @@ class RaspberryCamera:
         small = {"size": settings.size, "format": "YUV420"}  # the one format of this stream that all Pis have
         self._device.configure(self._device.create_video_configuration(
             main={"size": settings.full or settings.size, "format": "RGB888"},
-            lores=None if settings.full is None else small, colour_space=full_range, buffer_count=4, queue=False,
+            lores=None if settings.full is None else small, raw=None,  # nobody reads it, and memory for it is scarce
+            colour_space=full_range, buffer_count=4, queue=False,
             controls={"FrameDurationLimits": (longest, longest), "ExposureValue": _BRIGHTER, **self._locked}))
         _expect_configured(settings, full_range, self._device.camera_configuration())
         self._device.start()
@@ -188,6 +189,7 @@ class RaspberryCamera:
         return Frame(rgb, now(), {
             "source": f"{self._settings.uri}#{self._given}", "exposure_us": str(metadata["ExposureTime"]),
             "gain": f"{metadata['AnalogueGain']:.3f}", "red_gain": f"{red:.3f}", "blue_gain": f"{blue:.3f}",
+            "crop": _shown(metadata.get("ScalerCrop", "")),  # x, y, width, height on the sensor: some modes crop
         }, original=original, exposed_at=_monotonic(metadata.get("SensorTimestamp")))
 
 

@@ -20,7 +20,7 @@ from . import opener as camera_opener
 HOLD_S = 5.0  # how long a stalled read blocks, unless its seconds are over earlier
 _OLD_S = 10.0
 _TROUBLE = ("stalled", "disconnected", "failed", "unsettled", "stale")
-FAULTS = (*_TROUBLE, *_damage.DAMAGE)
+FAULTS = (*_TROUBLE, "frozen", *_damage.DAMAGE)
 _RULE = re.compile(r"(?P<fault>[a-z-]+)@(?P<first>\d+)(?P<unit>s?)(?:-(?P<last>\d+)(?P=unit))?")
 
 
@@ -73,6 +73,7 @@ class _Device:
         self._orders, self._open = orders, open
         self._field = 0
         self._since: float | None = None
+        self.taken: Frame | None = None
         self.sent: Frame | None = None
 
     def open(self) -> "EmulatedCamera":
@@ -114,7 +115,13 @@ class EmulatedCamera:
         frame = self._inner.read()
         if frame is None:
             return None
-        sent = self._device.sent = _spoil(frame, self._device.sent or frame, faults)
+        device = self._device
+        rgb = _spoiled(frame.rgb, (device.taken or frame).rgb, faults)
+        if "frozen" in faults:
+            rgb = (device.sent or frame).rgb
+        sent = replace(frame, rgb=rgb, encoded=frame.encoded if rgb is frame.rgb else b"",
+                       exposed_at=time.monotonic() - _OLD_S if "stale" in faults else frame.exposed_at)
+        device.taken, device.sent = frame, sent
         return replace(sent, metadata={
             **frame.metadata, "source": f"emulated: {frame.metadata.get('source', '')}",
             "emulated": ", ".join(faults) or "no fault"})
@@ -124,13 +131,11 @@ class EmulatedCamera:
         self._inner.close()
 
 
-def _spoil(frame: Frame, before: Frame, faults: tuple[str, ...]) -> Frame:
-    rgb = frame.rgb
-    for fault in faults:
-        if fault in _damage.DAMAGE:
-            rgb = _damage.DAMAGE[fault](rgb, before.rgb)
-    return replace(frame, rgb=rgb, encoded=frame.encoded if rgb is frame.rgb else b"",
-                   exposed_at=time.monotonic() - _OLD_S if "stale" in faults else frame.exposed_at)
+def _spoiled(rgb: _damage.Pixels, before: _damage.Pixels, faults: tuple[str, ...]) -> _damage.Pixels:
+    for fault, spoil in _damage.DAMAGE.items():
+        if fault in faults:
+            rgb = spoil(rgb, before)
+    return rgb
 
 
 def _fail(device: _Device, field: int, faults: tuple[str, ...]) -> None:

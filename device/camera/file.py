@@ -9,6 +9,8 @@ from alledge.images import SUFFIXES, find_images, read_image
 from . import Frame, FrameError, now
 from ._paths import path_of
 
+ON_DISK = True
+
 
 def create(rest: str) -> "FileCamera":
     """Open `file://` followed by a path.

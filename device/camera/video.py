@@ -10,6 +10,8 @@ from alledge.errors import CameraError
 from . import Frame, now
 from ._paths import path_of
 
+ON_DISK = True
+
 
 def create(rest: str) -> "VideoCamera":
     """Open `video://` followed by the path of a file.

@@ -111,10 +111,12 @@ class Picamera2:
     def global_camera_info() -> list[dict[str, Any]]:
         return [{"Model": "imx477", "Num": i, "Id": f"/base/i2c/imx477@{i}"} for i in range(WORLD.cameras)]
 
-    def create_video_configuration(self, main: dict[str, Any], lores: dict[str, Any] | None = None, *,
-                                   colour_space: Any = None, buffer_count: int = 6, controls: dict[str, Any],
+    def create_video_configuration(self, main: dict[str, Any], lores: dict[str, Any] | None = None,
+                                   raw: dict[str, Any] | None = None, *, colour_space: Any = None,
+                                   buffer_count: int = 6, controls: dict[str, Any],
                                    queue: bool = True) -> dict[str, Any]:
-        return {"main": dict(main), "lores": lores and dict(lores), "colour_space": colour_space or ColorSpace.Rec709(),
+        return {"main": dict(main), "lores": lores and dict(lores), "raw": raw,
+                "colour_space": colour_space or ColorSpace.Rec709(),
                 "buffer_count": buffer_count, "controls": dict(controls), "queue": queue}
 
     def configure(self, config: dict[str, Any]) -> None:
@@ -206,6 +208,7 @@ class Picamera2:
         exposure = self._on.get("ExposureTime", int(min(dark * far, 33333)))
         gain = self._on.get("AnalogueGain", float(np.clip(dark / 33333, 1, 8)))
         return {"ExposureTime": exposure, "AnalogueGain": gain, "DigitalGain": 1.0,
+                "ScalerCrop": (0, 440, 4056, 2160),
                 "ColourGains": self._on.get("ColourGains", (TRUE_GAINS[0] * far, TRUE_GAINS[1] / far)),
                 "SensorTimestamp": int((time.clock_gettime(time.CLOCK_BOOTTIME) - 0.03) * 1e9)}
 

@@ -54,6 +54,7 @@ def test_red_is_red_and_blue_is_blue(world: standin.World) -> None:
     assert frame.original is None
     assert frame.metadata["source"] == f"{LOCKED}#1"
     assert (frame.metadata["exposure_us"], frame.metadata["gain"]) == ("9981", "1.000")
+    assert frame.metadata["crop"] == "0, 440, 4056, 2160"
 
 
 @pytest.mark.parametrize("colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (120, 60, 160)])

@@ -23,7 +23,7 @@ from alledge.device.store.verification import verify
 from alledge.device.store.witness import read_witnesses, witness
 from alledge.device.stored import export
 from alledge.errors import SinkError, UsageError
-from alledge.images import encode_png
+from alledge.images import encode_png, read_image
 from alledge.labels import LABELS
 from alledge.signing import new_key
 from alledge.synthetic import draw_field
@@ -249,6 +249,15 @@ def test_the_page_of_a_sample_needs_nothing_else(archived: tuple[Path, Path], tm
     assert (page.count("data:image/jpeg"), page.count("the archived picture was altered")) == (1, 1)
     page = export(database, tmp_path / "out", "html").paths[0].read_text()
     assert page.count("the picture was not archived") == 2
+
+
+def test_of_a_camera_that_gives_one_the_full_picture_is_kept(tmp_path: Path) -> None:
+    large = draw_field("pre_b", 1, 128).rgb
+    frame = Frame(np.ascontiguousarray(large[::2, ::2]), "now", original=large)
+    kept = Storage(tmp_path / "r.db", tmp_path / "captures").keep(frame)
+    (picture,) = (tmp_path / "captures" / "frames").rglob("*.png")
+    np.testing.assert_array_equal(read_image(picture), large)
+    assert kept.frame_sha256 == picture.stem
 
 
 def test_pictures_that_are_missing_or_altered_are_found(alledge: Cli, archived: tuple[Path, Path]) -> None:

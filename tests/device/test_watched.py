@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alledge.device.camera import Camera, Frame, FrameError, FrameFault, open_camera
+from alledge.device.camera import Camera, Frame, FrameError, FrameFault, _damage, open_camera
 from alledge.device.camera.emulated import FAULTS as EMULATED
 from alledge.device.faults import FAULTS, CameraFault
+from alledge.device.pixels import Seen, fault_of, measure
 from alledge.device.watched import Patience, WatchedCamera, open_watched
 from alledge.errors import CameraError, UsageError
 from alledge.images import write_png
@@ -67,6 +68,12 @@ def test_fault_is_named_held_back_and_over_when_it_is_over(fault: str) -> None:
     assert told[:before] == ["sound"] * before
     assert set(told[before:after]) == {f"camera-{fault}"}
     assert fault == "stalled" or before == 8
+
+
+def test_a_few_old_frames_are_passed_by_without_a_word() -> None:
+    with closing(open_watched(f"emulated://stale@3-9/{SMEARS}", HASTY)) as camera:
+        frames = [camera.read() for _ in range(4)]
+    assert [frame and frame.metadata["emulated"] for frame in frames] == ["no fault"] * 4
 
 
 def test_faults_that_last_are_named_all_the_time() -> None:
@@ -213,6 +220,27 @@ def test_a_disk_that_answers_late_loses_no_picture() -> None:
             except CameraFault as fault:
                 told.append(fault.fault.name)
     assert told == [1, "camera-stalled", 2, 3, None]
+
+
+def test_any_picture_can_be_measured() -> None:
+    random, seen = np.random.default_rng(0), Seen()
+    for i in range(200):
+        height, width = random.integers(8, 90, 2)
+        rgb = random.integers(0, 256, (height, width, 3), np.uint8)
+        rgb = (rgb, rgb[:, ::-1], np.asfortranarray(rgb), np.full_like(rgb, i), np.tile(rgb[:1], (height, 1, 1)))[i % 5]
+        figures = measure(rgb)
+        assert np.isfinite([figures.dark, figures.lost, figures.tear, figures.noise, *figures.colour]).all()
+        assert fault_of(figures, seen) in {None, *FAULTS}
+        seen = seen.after(figures, i % 3 == 0)
+
+
+def test_any_faults_can_come_together(tmp_path: Path) -> None:
+    for i, size in enumerate((96, 64, 80)):
+        write_png(tmp_path / f"{i}.png", draw_field("pre_b", i, size).rgb)
+    order = ",".join(f"{fault}@2-3" for fault in _damage.DAMAGE) + ",frozen@3"
+    with closing(open_camera(f"emulated://{order}/file://{tmp_path}")) as camera:
+        frames = [camera.read() for _ in range(4)]
+    assert [frame and frame.rgb.shape for frame in frames] == [(96, 96, 3), (32, 32), (32, 32), None]
 
 
 @pytest.mark.parametrize(("uri", "error", "said"), [
