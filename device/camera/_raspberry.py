@@ -13,28 +13,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from alledge.errors import AlledgeError, CameraError, UsageError
 
 from ..faults import CameraFault
 from . import Frame, now
+from ._proofs import LOCKS, differences, expect_light, expect_same_colours, rgb_of_bgr, rgb_of_yuv, shown, steady
 from ._query import Query
 
 KEYS = ("width", "height", "full", "exposure", "gain", "red", "blue")
 READ_S = 2.0  # for one frame; the watch over it gives up after 3
 SETTLE_S = 2.5  # for the settings to take effect: about 10 frames at 30 a second, with room for slower sensors
 FIND_S = 3.0  # for automatic exposure and white balance to come to rest
-_FRAME_US = 33333  # 30 frames a second, unless the exposure is longer
-_STEADY = 0.02  # relative change from frame to frame that counts as none
-_TOLERANCE = {"ExposureTime": 0.05, "AnalogueGain": 0.05, "ColourGains": 0.02}  # relative: sensors count in steps
 _BRIGHTER = 1.0  # stops: automatic exposure aims at a grey scene, a bright field is to be nearly white
-_LIGHT = range(40, 251)  # mean grey level that automatic exposure reaches unless the lamp is off or far too bright
-_LINES_US = 60.0  # absolute: two rows of a slow sensor's read-out; a short exposure is a few rows
-
-Pixels = NDArray[np.uint8]
+_FRAME_US = 33333  # 30 frames a second, unless the exposure is longer
 
 
 @dataclass(frozen=True)
@@ -85,14 +76,13 @@ class RaspberryCamera:
         locked: controls to lock. What is missing is found out, put in here, and so kept for the next opening.
 
     Raises:
-        CameraError: when it cannot be opened, or gives other sizes or formats than asked for.
-        CameraFault: when it does not come to rest.
+        CameraError: when it cannot be opened, or gives other sizes, formats or colours than asked for.
+        CameraFault: when it gives no frames, finds no light to settle by, or does not keep its settings.
     """
 
     def __init__(self, library: Any, full_range: Any, settings: Settings, locked: dict[str, Any]) -> None:
         self._settings, self._locked = settings, locked
         self._given = 0
-        self._stream = "main" if settings.full is None else "lores"
         with _sentences(settings.uri):
             _expect_camera(library, settings)
             self._device = library(settings.number)
@@ -100,6 +90,10 @@ class RaspberryCamera:
             with _sentences(settings.uri):
                 self._start(full_range)
             self._lock()
+            first = self.read()  # that the settings take effect is known at once
+            if first.original is not None:
+                expect_same_colours(settings.uri, first.rgb, first.original)
+            self._given = 0
         except BaseException:
             self.close()
             raise
@@ -140,7 +134,7 @@ class RaspberryCamera:
 
     def _lock(self) -> None:
         """Find out what was not given, and lock everything."""
-        missing = [name for name in _TOLERANCE if name not in self._locked]
+        missing = [name for name in LOCKS if name not in self._locked]
         if missing:
             found = self._at_rest()
             self._locked.update({name: found[name] for name in missing})
@@ -156,9 +150,9 @@ class RaspberryCamera:
         while True:
             with self._request() as request:
                 metadata: dict[str, Any] = request.get_metadata()
-                calm = calm + 1 if before is not None and _steady(before, metadata) else 0
+                calm = calm + 1 if before is not None and steady(before, metadata) else 0
                 if calm >= 2 or time.monotonic() > end:
-                    _expect_light(request.make_array("main"))
+                    expect_light(request.make_array("main"))
                     return metadata
             before = metadata
 
@@ -178,64 +172,17 @@ class RaspberryCamera:
     def _frame(self, request: Any, metadata: Mapping[str, Any]) -> Frame:
         original = None
         if self._settings.full is None:
-            rgb = _rgb_of_bgr(request.make_array("main"))
+            rgb = rgb_of_bgr(request.make_array("main"))
         else:
-            rgb, original = rgb_of_yuv(request.make_array("lores"), self._settings.size), \
-                _rgb_of_bgr(request.make_array("main"))
-            if self._given == 0:
-                _expect_same_colours(self._settings.uri, rgb, original)
+            rgb = rgb_of_yuv(request.make_array("lores"), self._settings.size)
+            original = rgb_of_bgr(request.make_array("main"))
         self._given += 1
         red, blue = metadata["ColourGains"]
         return Frame(rgb, now(), {
             "source": f"{self._settings.uri}#{self._given}", "exposure_us": str(metadata["ExposureTime"]),
             "gain": f"{metadata['AnalogueGain']:.3f}", "red_gain": f"{red:.3f}", "blue_gain": f"{blue:.3f}",
-            "crop": _shown(metadata.get("ScalerCrop", "")),  # x, y, width, height on the sensor: some modes crop
+            "crop": shown(metadata.get("ScalerCrop", "")),  # x, y, width, height on the sensor: some modes crop
         }, original=original, exposed_at=_monotonic(metadata.get("SensorTimestamp")))
-
-
-def differences(metadata: Mapping[str, Any], locked: Mapping[str, Any]) -> str:
-    """What a frame's metadata says was not as locked; empty when all is."""
-    wrong = []
-    for name, wanted in locked.items():
-        given = metadata.get(name)
-        if given is None or not _near(name, given, wanted):
-            wrong.append(f"{name}: expected {_shown(wanted)}, received {_shown(given)}")
-    return "; ".join(wrong)
-
-
-def rgb_of_yuv(planes: Pixels, size: tuple[int, int]) -> Pixels:
-    """uint8 [H, W, 3] RGB of a full-range BT.601 YUV420 frame.
-
-    OpenCV's own conversion of YUV420 takes the range for limited and would shift every colour.
-
-    Args:
-        planes: uint8 [H * 3 / 2, stride], as picamera2 gives it: H rows of Y, then U and V, two of their rows in one.
-        size: width and height.
-    """
-    width, height = size
-    halves = planes.reshape(planes.shape[0] * 2, planes.shape[1] // 2)
-    blue, red = (cv2.resize(halves[top:top + height // 2, :width // 2], size, interpolation=cv2.INTER_LINEAR)
-                 for top in (2 * height, 2 * height + height // 2))
-    return np.asarray(cv2.cvtColor(cv2.merge([planes[:height, :width], red, blue]), cv2.COLOR_YCrCb2RGB), np.uint8)
-
-
-def _rgb_of_bgr(bgr: Pixels) -> Pixels:
-    """libcamera names formats by the order in a word, so its RGB888 lies in memory as blue, green, red."""
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _near(name: str, given: Any, wanted: Any) -> bool:
-    off = np.abs(np.subtract(given, wanted))
-    allowed = np.multiply(_TOLERANCE[name], wanted)
-    return bool((off <= (np.maximum(allowed, _LINES_US) if name == "ExposureTime" else allowed)).all())
-
-
-def _steady(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    return all(np.allclose(after[name], before[name], rtol=_STEADY, atol=0) for name in _TOLERANCE)
-
-
-def _shown(value: Any) -> str:
-    return ", ".join(f"{float(v):g}" for v in value) if isinstance(value, tuple) else str(value)
 
 
 def _monotonic(sensor_ns: int | None) -> float | None:
@@ -265,21 +212,6 @@ def _expect_configured(settings: Settings, full_range: Any, given: Mapping[str, 
     if given["colour_space"] != full_range:
         raise CameraError(f"camera {settings.uri} cannot be opened: expected the colour space {full_range}, the camera "
                           f"offers {given['colour_space']}, in which every colour would be shifted")
-
-
-def _expect_light(picture: Pixels) -> None:
-    """Settings found with the lamp off would be kept when it is on."""
-    level = int(picture.mean())
-    if level not in _LIGHT:
-        raise CameraFault("camera-black" if level < _LIGHT.start else "camera-saturated", "while it finds its settings")
-
-
-def _expect_same_colours(uri: str, rgb: Pixels, original: Pixels) -> None:
-    """Red and blue must not be exchanged between the streams: they come in two formats, each with its own order."""
-    small, large = (cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA) for picture in (rgb, original))
-    as_is, exchanged = cv2.absdiff(small, large).mean(), cv2.absdiff(small, large[..., ::-1].copy()).mean()
-    if as_is > exchanged + 2:  # grey levels; a grey scene proves nothing
-        raise CameraError(f"camera {uri}: red and blue are exchanged between its two streams")
 
 
 @contextmanager

@@ -57,6 +57,7 @@ class World:
     ignores: tuple[str, ...] = ()  # controls that never take effect
     offers: dict[str, Any] = field(default_factory=dict)  # what configure() changes of its own accord
     swapped: bool = False  # a driver that gets RGB888 wrong
+    limited: bool = False  # a driver whose small stream has limited range although sYCC was asked for
     frame_s: float = 0.001
     frames: int = 0
     opened: list["Picamera2"] = field(default_factory=list)
@@ -85,7 +86,7 @@ class CompletedRequest:
             return rgb.copy() if WORLD.swapped else np.ascontiguousarray(rgb[..., ::-1])
         if config["format"] == "BGR888":
             return rgb.copy()
-        return yuv420(rgb, config["stride"], self._config["colour_space"].full)
+        return yuv420(rgb, config["stride"], self._config["colour_space"].full and not WORLD.limited)
 
     def release(self) -> None:
         assert self._held, "released twice"

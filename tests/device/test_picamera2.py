@@ -112,15 +112,15 @@ def test_settings_that_never_take_effect_are_a_fault(world: standin.World, monke
     monkeypatch.setattr(raspberry, "SETTLE_S", 0.1)
     world.ignores = ("ColourGains",)
     other = LOCKED.replace("red=2", "red=3")
-    with closing(open_camera(other)) as camera, pytest.raises(CameraFault) as caught:
-        camera.read()
+    with pytest.raises(CameraFault) as caught:
+        open_camera(other)
     assert caught.value.fault.name == "camera-unsettled"
     assert "ColourGains: expected 3, 1.6, received 2" in str(caught.value)
 
 
 def test_a_long_exposure_gets_the_time_it_needs(world: standin.World) -> None:
+    world.lamp = 0.05
     with closing(open_camera(f"picamera2://0?{SMALL}&exposure=200000&gain=1&red=2&blue=1.6")) as camera:
-        world.lamp = 0.05
         frame = camera.read()
     assert frame is not None
     assert abs(int(frame.metadata["exposure_us"]) - 200000) < 60
@@ -163,10 +163,13 @@ def test_what_it_cannot_do_is_said_when_it_is_opened(world: standin.World, chang
     assert said in str(caught.value)
 
 
-def test_exchanged_colours_are_noticed(world: standin.World) -> None:
-    world.swapped = True
-    with closing(open_camera(f"{LOCKED}&full=192x128")) as camera, pytest.raises(CameraError, match="exchanged"):
-        camera.read()
+@pytest.mark.parametrize(("mistake", "said"), [
+    ("swapped", "red and blue are exchanged"), ("limited", "grey levels apart; leave out full=")])
+def test_colours_that_a_driver_gets_wrong_are_noticed(world: standin.World, mistake: str, said: str) -> None:
+    setattr(world, mistake, True)
+    world.left = world.right = (230, 210, 235) if mistake == "limited" else (200, 60, 90)
+    with pytest.raises(CameraError, match=said):
+        open_camera(f"{LOCKED}&full=192x128")
 
 
 @pytest.mark.parametrize(("rest", "said"), [
