@@ -83,15 +83,24 @@ SPOILS: dict[str, Spoil] = {
 }
 
 
-def alarms(pictures: list[Pixels]) -> Counter[str]:
-    """Faults seen in sound pictures, one after another."""
-    seen, found = pixels.Seen(pictures[0].shape[:2]), Counter[str]()
+def sound(pictures: list[Pixels]) -> tuple[list[pixels.Figures], Counter[str]]:
+    """Figures of sound pictures, one after another, and the faults seen in them by mistake."""
+    seen, found, measured = pixels.Seen(pictures[0].shape[:2]), Counter[str](), []
     for picture in pictures:
-        figures = pixels.measure(picture)
-        fault = pixels.fault_of(figures, seen)
-        seen = seen.after(figures, fault is None)
+        measured.append(pixels.measure(picture))
+        fault = pixels.fault_of(measured[-1], seen)
+        seen = seen.after(measured[-1], fault is None)
         found[fault or "none"] += 1
-    return found
+    return measured, found
+
+
+def extremes(measured: list[pixels.Figures]) -> str:
+    """The largest figures, as cells of a table; drift from the median colour of them all."""
+    colours = np.array([figures.colour for figures in measured])
+    drift = np.abs(colours / np.median(colours, axis=0) - 1).max()
+    return " | ".join([*(f"{max(getattr(figures, name) for figures in measured):.2f}"
+                         for name in ("dark", "bright", "colourless", "lost", "tear")),
+                       f"{max(figures.noise for figures in measured):.1f}", f"{drift:.2f}"])
 
 
 def noticed(pictures: list[Pixels], spoil: Spoil) -> float:
@@ -142,12 +151,16 @@ def report(sets: dict[str, list[Pixels]], watching: bool) -> Iterator[str]:
            f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, OpenCV "
            f"{cv2.__version__}, NumPy {np.__version__}. A desktop-class machine shared with other work,\nnot a board; "
            "no real camera: pictures are taken as the frames of one, and faults are emulated.\n")
-    yield "## Sound pictures taken for faulty\n\nNone should be.\n"
-    yield "| pictures | how many | accepted | taken for |\n|---|---|---|---|"
+    yield "## Sound pictures taken for faulty\n\nNone should be. Limits and largest figures of sound pictures:\n"
+    yield ("| pictures | how many | dark | bright | colourless | lost | tear | noise | drift | accepted | taken for |\n"
+           f"|{'---|' * 11}")
+    yield (f"| limit | | {pixels.SHARE} | {pixels.SHARE} | {pixels.SHARE} | {pixels.CUT} | {pixels.TEAR} | "
+           f"{pixels.NOISE:g} | {pixels.DRIFT} | | |")
     for name, pictures in sets.items():
-        found = alarms(pictures)
+        measured, found = sound(pictures)
         wrong = ", ".join(f"{count} `{fault}`" for fault, count in sorted(found.items()) if fault != "none")
-        yield f"| {name} | {len(pictures)} | {found['none'] / len(pictures):.1%} | {wrong or '-'} |"
+        yield (f"| {name} | {len(pictures)} | {extremes(measured)} | {found['none'] / len(pictures):.1%} | "
+               f"{wrong or '-'} |")
     yield "\n## Spoiled pictures held back\n\nAll should be; the lower rows ask how little is noticed.\n"
     yield f"| fault | {' | '.join(sets)} |\n|---|{'---|' * len(sets)}"
     for spoil in SPOILS:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 DARK = 16  # grey level, black in limited-range video
 BRIGHT = 250  # grey level from which on a pixel counts as burnt out
-SHARE = 0.98  # of the pixels, for a picture that is "all" black, white or grey; clean fields: dark 0.002, bright 0.69
-CUT = 0.02  # share of the rows that end the picture in one colour; clean fields: none
-TEAR = 0.25  # share of a row's pixels that jump where their neighbours do not; clean fields: up to 0.18
-NOISE = 12.0  # grey levels, standard deviation; clean fields: up to 3.0
-DRIFT = 0.20  # relative change of the background's red or blue against green; clean fields: 0.13 from their median
+SHARE = 0.98  # of the pixels, for a picture that is "all" black, white or grey; sound pictures: up to 0.42
+CUT = 0.02  # share of the rows that end the picture in one colour; sound pictures: none
+TEAR = 0.25  # share of a row's pixels that jump where their neighbours do not; sound pictures: up to 0.16
+NOISE = 12.0  # grey levels, standard deviation; sound pictures: up to 3.0
+DRIFT = 0.20  # relative change of the background's red or blue against green; sound pictures: up to 0.10
 _COLUMNS = 160  # pixels of each row that are looked at; all rows are
 _STEP = 6  # grey levels; a smaller step from row to row is noise or JPEG blocks
 _JUMP = 2.5  # times the steps before and after it

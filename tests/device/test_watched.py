@@ -49,6 +49,7 @@ def test_every_camera_fault_can_be_emulated_and_says_what_to_do() -> None:
     assert len(rows) >= 12
     assert len({row.says for row in rows.values()}) == len(rows)
     assert all(row.remedy and row.says[:1].islower() and row.says[-1] != "." for row in rows.values())
+    assert max(len(row.sentence) for row in rows.values()) <= 58  # three lines of the smallest display
 
 
 def test_the_documented_table_is_the_code() -> None:
