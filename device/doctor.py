@@ -4,7 +4,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -15,18 +15,20 @@ import numpy as np
 import PIL
 
 from alledge import backends
+from alledge.bundle import Bundle
 from alledge.config import DeviceConfig
 from alledge.errors import AlledgeError, BackendMissing
 
 from . import machine
 from .admission import open_bundle
-from .engine import open_engine
+from .engine import IN_A_CHILD, open_engine, stand_in
 from .faults import EngineFault
 from .selftest import replay
 
 NEEDED_DISK = 200 * 2**20  # bytes: a large bundle, and room for years of result rows
 RELEASED = datetime(2025, 1, 1, tzinfo=timezone.utc)  # a clock before this was never set
 LIBRARIES = {"tflite": ("ai-edge-litert", "tflite-runtime"), "onnx": ("onnxruntime",), "gpio": ("gpiozero",)}
+_AGAIN = "copy or convert the bundle again, or update alledge on this machine"
 _GOOGLE_LINES = ("1.", "2.")  # versions of Google's pycoral; what PyPI has under that name is another project
 
 
@@ -58,7 +60,7 @@ def examine(config: DeviceConfig) -> list[Check]:
         _disk(config.database),
         _clock(),
     ]
-    return found if config.bundle.path is None else [*found, _goldens(config)]
+    return found if config.bundle.path is None else [*found, *_goldens(config)]
 
 
 def judge(checks: Sequence[Check]) -> None:
@@ -133,19 +135,37 @@ def _clock() -> Check:
     return Check("clock", now >= RELEASED, now.isoformat(timespec="seconds"), "sudo timedatectl set-ntp true")
 
 
-def _goldens(config: DeviceConfig) -> Check:
+def _goldens(config: DeviceConfig) -> list[Check]:
+    """The bundle's goldens on its engine, and on the one that would stand in for it."""
     name = f"goldens of {config.bundle.path}"
     try:
         bundle = open_bundle(config.bundle.path or Path(), config.bundle)
-        with closing(open_engine(bundle, config.engine.name, config.engine.threads)) as engine:
+    except AlledgeError as error:
+        return [Check(name, False, str(error), _AGAIN, True)]
+    chosen = config.engine.name or bundle.manifest.engine
+    checks = [_replayed(name, bundle, config.engine.name, config.engine.threads)]
+    if chosen in IN_A_CHILD:
+        spare = stand_in(bundle.manifest, chosen)
+        aboard = Check("", False, "the bundle carries no model for a CPU", _AGAIN) if spare is None else \
+            _replayed("", bundle, spare, config.engine.threads)
+        checks.append(replace(aboard, name="stand-in on the CPU", needed=False))
+    return checks
+
+
+def _replayed(name: str, bundle: Bundle, engine_name: str | None, threads: int) -> Check:
+    try:
+        with closing(open_engine(bundle, engine_name, threads)) as engine:
             faults = replay(bundle, engine)
             found = faults[0] if faults else f"{len(bundle.manifest.goldens)} reproduced on {engine.name}"
             found += f"; {bundle.caveat} in conversion" if bundle.caveat else ""
     except BackendMissing as error:  # its sentence names the way out
-        return Check(name, False, str(error), "convert for another target, or name an [engine] that is here", True)
+        fix = error.fix or "convert for another target, or name an [engine] that is here"
+        return Check(name, False, str(error).removesuffix(f": {error.fix}"), fix, True)
+    except EngineFault as error:
+        return Check(name, False, f"{error.fault.says} ({error.detail})", error.fault.remedy, True)
     except AlledgeError as error:
         faults, found = [str(error)], str(error)
-    return Check(name, not faults, found, "copy or convert the bundle again, or update alledge on this machine", True)
+    return Check(name, not faults, found, _AGAIN, True)
 
 
 def _version(distribution: str) -> str:

@@ -286,8 +286,8 @@ def send(answers: int, number: int, document: Optional[Dict[str, Any]]) -> None:
 def explained(error: Exception, otherwise: str) -> Dict[str, str]:
     """An exception as a document; without a name of its own it gets another's."""
     named = isinstance(error, Failure)
-    return {"fault": getattr(error, "fault", otherwise),
-            "detail": (str(error) if named else f"{type(error).__name__}: {error}")[:_LONGEST]}
+    words = str(error) if named else f"{type(error).__name__}: {error}"
+    return {"fault": getattr(error, "fault", otherwise), "detail": " ".join(words.split())[:_LONGEST]}
 
 
 def end_with_parent() -> None:

@@ -24,11 +24,12 @@ from alledge.errors import BackendMissing, BundleRefused
 from alledge.manifest import TensorSpec
 
 from .. import worker
-from ..faults import EngineFault
+from ..faults import FAULTS, EngineFault
 from ._tensors import pick, to_real, to_stored
 
 START_S = 30.0  # to load a model, and for its first answer: a Jetson Nano takes several seconds to load TensorRT
 ANSWER_S = 3.0  # for every other one: the slowest we know of, VGG19 on an Edge TPU behind USB 2, takes under 1 s
+_LONGEST = 2**16  # bytes of an answer: more is no answer
 WORKER = (sys.executable, worker.__file__)
 _CLOSE_S = 2.0  # to let go of its device after the last question
 _MEMORY = "/dev/shm"  # on Linux a file here is memory
@@ -90,14 +91,13 @@ class Child:
         """
         self._engine, self._number = engine, 0
         with ExitStack() as stack:
-            memory, errors = stack.enter_context(_file()), stack.enter_context(_file())
-            kept = [stack.enter_context(_file(model))] if isinstance(model, bytes) else []
-            place = f"/dev/fd/{kept[0].fileno()}" if kept else model
-            command = [*program, engine, *([] if place is None else [str(place)]),
-                       "--memory", str(memory.fileno()), "--threads", str(threads)]
             try:
+                memory, errors = stack.enter_context(_file(_MEMORY)), stack.enter_context(_file())
+                kept = [stack.enter_context(_file(content=model))] if isinstance(model, bytes) else []
+                place = [f"/dev/fd/{kept[0].fileno()}" if kept else str(model)] if model is not None else []
                 self._process = subprocess.Popen(
-                    command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                    [*program, engine, *place, "--memory", str(memory.fileno()), "--threads", str(threads)], bufsize=0,
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
                     pass_fds=[file.fileno() for file in (memory, *kept)],
                     start_new_session=True)  # Ctrl-C is for the device, which then closes its engine
             except OSError as error:
@@ -127,7 +127,8 @@ class Child:
             raise self._death() from error
         document = self._hear(START_S if self._number == 1 else ANSWER_S)
         if document is not None:
-            raise EngineFault(document["fault"], document["detail"])
+            fault = document.get("fault")
+            raise EngineFault(fault if fault in FAULTS else "engine-failed", str(document.get("detail", fault)))
 
     def close(self) -> None:
         """Let it put its device down, or kill it."""
@@ -151,20 +152,26 @@ class Child:
         if fault == worker.REFUSED:
             raise BundleRefused(f"the bundle's model does not load ({detail}); convert it again for this machine")
         if fault is not None:
-            raise EngineFault(fault, detail)
+            raise EngineFault(fault if fault in FAULTS else "engine-not-started", detail)
         return document
 
     def _map(self, document: dict[str, Any], memory: IO[bytes]) -> None:
         """Lay arrays over the tensors that the worker described."""
-        self.library = document["library"]
-        self.input_tensors, self.output_tensors = (
-            [worker.Tensor(name, tuple(shape), dtype) for name, shape, dtype in document[part]]
-            for part in ("inputs", "outputs"))
-        if not self.input_tensors:
+        try:
+            self.library = document["library"]
+            self.input_tensors, self.output_tensors = (
+                [worker.Tensor(name, tuple(shape), dtype) for name, shape, dtype in document[part]]
+                for part in ("inputs", "outputs"))
+            tensors = [*self.input_tensors, *self.output_tensors]
+            places = worker.layout(tensors)
+        except (KeyError, TypeError, ValueError) as error:
+            raise EngineFault("engine-not-started", f"its description is not understood ({error!r})") from error
+        if not tensors:
             return
-        tensors = [*self.input_tensors, *self.output_tensors]
-        places = worker.layout(tensors)
-        memory.truncate(places[-1])
+        try:
+            os.posix_fallocate(memory.fileno(), 0, places[-1])  # or a full disk would end this process by a signal
+        except OSError as error:
+            raise EngineFault("engine-not-started", f"no room for its memory ({error.strerror})") from error
         self._memory = mmap.mmap(memory.fileno(), places[-1])
         arrays = [np.frombuffer(self._memory, tensor.dtype, int(np.prod(tensor.shape)), place).reshape(tensor.shape)
                   for tensor, place in zip(tensors, places[:-1], strict=True)]
@@ -186,10 +193,15 @@ class Child:
             if len(heard) >= worker.ANSWER.size:
                 number, length = worker.ANSWER.unpack_from(heard)
                 wanted = worker.ANSWER.size + length
-        if number != self._number:
+                if number != self._number or length > _LONGEST:
+                    self._kill()
+                    raise EngineFault("engine-failed", f"it answered question {number} instead of {self._number}, in "
+                                      f"{length} bytes")
+        try:
+            return dict(json.loads(heard[worker.ANSWER.size:])) if length else None
+        except (TypeError, ValueError) as error:
             self._kill()
-            raise EngineFault("engine-failed", f"it answered question {number} instead of {self._number}")
-        return json.loads(heard[worker.ANSWER.size:]) if length else None
+            raise EngineFault("engine-failed", f"its answer is not understood ({error})") from error
 
     def _death(self) -> EngineFault:
         with suppress(subprocess.TimeoutExpired):
@@ -206,10 +218,10 @@ class Child:
         self._answers.close()
 
 
-def _file(content: bytes = b"") -> IO[bytes]:
-    """A file without a name, in memory where that can be."""
-    folder = _MEMORY if os.path.isdir(_MEMORY) and os.access(_MEMORY, os.W_OK) else None
-    file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - whoever asked for it closes it
+def _file(folder: str | None = None, content: bytes = b"") -> IO[bytes]:
+    """A file without a name, in `folder` where that can be."""
+    usable = folder is not None and os.path.isdir(folder) and os.access(folder, os.W_OK)
+    file: IO[bytes] = tempfile.TemporaryFile(dir=folder if usable else None)  # noqa: SIM115 - who asks for it closes it
     file.write(content)
     file.flush()
     file.seek(0)

@@ -1,5 +1,6 @@
 """The real coral engine, its child and LiteRT's real loader, on a stub Edge TPU that breaks in every way by name."""
 
+import errno
 import io
 import json
 import os
@@ -17,6 +18,7 @@ import pytest
 
 from alledge.bundle import Bundle
 from alledge.config import BundleSettings, DeviceConfig
+from alledge.device import worker
 from alledge.device.bench import bench
 from alledge.device.doctor import Check, examine
 from alledge.device.engine import _child, coral, open_engine
@@ -249,6 +251,62 @@ def test_doctor_says_what_mends_each_absence(edge_tpu: Callable[[str], None], mo
     assert (row().ok, row().fix) == (False, FAULTS["accelerator-absent"].remedy)
     monkeypatch.delenv("LD_LIBRARY_PATH")
     assert (row().ok, row().fix) == (False, "sudo apt install libedgetpu1-std")
+
+
+def test_doctor_replays_the_goldens_on_the_accelerator_and_on_its_stand_in(
+        edge_tpu: Callable[[str], None], coral_bundle: Bundle, tmp_path: Path) -> None:
+    def rows(bundle: Bundle) -> list[tuple[bool, str]]:
+        return [(c.ok, c.found) for c in examine(DeviceConfig(bundle=BundleSettings(path=bundle.path)))[-2:]]
+
+    assert rows(coral_bundle) == [(True, "1 reproduced on coral"), (True, "1 reproduced on tflite")]
+    edge_tpu("absent")
+    (ok, found), spare = rows(coral_bundle)
+    assert (ok, "no accelerator answers" in found, spare) == (False, True, (True, "1 reproduced on tflite"))
+    alone = stub_bundle(tmp_path / "alone.alledge", fallback=False)
+    assert rows(alone)[1] == (False, "the bundle carries no model for a CPU")
+
+
+def test_no_room_for_the_shared_memory_is_a_fault_not_a_signal(coral_bundle: Bundle,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(EngineFault, match=r"no room for its memory \(No space left"):
+        open_engine(coral_bundle)
+
+
+@pytest.mark.parametrize(("version", "counted"), [("2.0.0", 3), ("0.9.9", 1)])
+def test_only_googles_pycoral_is_asked_for_sticks(version: str, counted: int, tmp_path: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pycoral" / "utils").mkdir(parents=True)
+    (tmp_path / "pycoral" / "utils" / "edgetpu.py").write_text("def list_edge_tpus(): return ['a', 'b', 'c']\n")
+    (tmp_path / f"pycoral-{version}.dist-info").mkdir()
+    (tmp_path / f"pycoral-{version}.dist-info" / "METADATA").write_text(f"Name: pycoral\nVersion: {version}\n")
+    (tmp_path / "apex_0").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(coral, "_USB", tmp_path)
+    monkeypatch.setattr(coral, "_PCI", tmp_path)
+    assert coral.sticks() == counted
+
+
+def saying(words: bytes) -> tuple[str, ...]:
+    return sys.executable, "-c", f"import os, time; os.write(1, {words!r}); time.sleep(30)"
+
+
+def test_a_worker_that_never_speaks_or_speaks_nonsense_does_not_start(coral_bundle: Bundle,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_child, "START_S", 0.5)
+    for program, detail in ((("sleep", "30"), "exit code 1"), (("/no/such/python", "worker.py"), "No such file"),
+                            ((sys.executable, "-c", "import time; time.sleep(30)"), "no answer within 0.5 s"),
+                            (saying(b"a library says hello, at some length"), "instead of 0, in"),
+                            (saying(worker.ANSWER.pack(0, 5) + b"hello"), "not understood"),
+                            (saying(worker.ANSWER.pack(0, 2) + b"[]"), "description is not understood"),
+                            (saying(worker.ANSWER.pack(0, 13) + b'{"fault":"?"}'), "does not start")):
+        with pytest.raises(EngineFault, match=detail) as caught:
+            _child.Child("coral", program=program)
+        assert caught.value.fault.name == "engine-not-started"
 
 
 def test_a_benchmark_never_measures_the_stand_in(edge_tpu: Callable[[str], None], coral_bundle: Bundle) -> None:
