@@ -13,6 +13,8 @@ from alledge.bundle import Bundle
 from alledge.config import state_folder
 from alledge.errors import BackendMissing, EngineError, UsageError
 
+from .children import environment
+
 BUILDER = Path(__file__).with_name("tensorrt_build.py")
 SYSTEM_PYTHON = Path("/usr/bin/python3")  # JetPack installs TensorRT's bindings for this one only
 
@@ -59,7 +61,8 @@ def tensorrt_python() -> Path:
 def _document(command: Sequence[str]) -> dict[str, Any]:
     """Run the builder: its log passes through to stderr as it comes, its last line becomes the error."""
     try:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              env=environment()) as process:
             last = _passed_on(process.stderr or ())
             stdout = process.stdout.read() if process.stdout else ""
     except OSError as error:

@@ -24,6 +24,7 @@ from alledge.errors import BackendMissing, BundleRefused
 from alledge.manifest import TensorSpec
 
 from .. import worker
+from ..children import environment
 from ..faults import FAULTS, EngineFault
 from ._tensors import pick, to_real, to_stored
 
@@ -98,7 +99,7 @@ class Child:
                 self._process = subprocess.Popen(
                     [*program, engine, *place, "--memory", str(memory.fileno()), "--threads", str(threads)], bufsize=0,
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                    pass_fds=[file.fileno() for file in (memory, *kept)],
+                    env=environment(), pass_fds=[file.fileno() for file in (memory, *kept)],
                     start_new_session=True)  # Ctrl-C is for the device, which then closes its engine
             except OSError as error:
                 raise EngineFault("engine-not-started", f"{program[0]}: {error.strerror}") from error

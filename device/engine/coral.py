@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from alledge.bundle import Bundle
 
+from ..children import environment
 from ..faults import EngineFault
 from . import Output
 from ._child import Child
@@ -79,8 +80,9 @@ def sticks() -> int:
     """How many Edge TPUs there are: as Google's pycoral says where it is installed, else the kernel."""
     try:
         if metadata.version("pycoral").startswith(_PYCORAL_VERSIONS):
+            # in a child: with another libedgetpu than its own it crashes
             done = subprocess.run([sys.executable, "-c", _LIST_STICKS], capture_output=True, text=True, check=True,
-                                  timeout=30)  # in a child: with another libedgetpu than its own it crashes
+                                  timeout=30, env=environment())
             return int(done.stdout)
     except (metadata.PackageNotFoundError, subprocess.SubprocessError, ValueError):
         pass

@@ -291,6 +291,14 @@ def test_only_googles_pycoral_is_asked_for_sticks(version: str, counted: int, tm
     assert coral.sticks() == counted
 
 
+def test_a_library_in_the_current_folder_is_none(stub_coral_bundle: Bundle, stub_library: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(stub_library)
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/nowhere:")  # as importing OpenCV leaves it
+    with pytest.raises(BackendMissing):
+        open_engine(stub_coral_bundle)
+
+
 def saying(words: bytes) -> tuple[str, ...]:
     return sys.executable, "-c", f"import os, time; os.write(1, {words!r}); time.sleep(30)"
 
