@@ -198,7 +198,7 @@ def test_without_a_stick_a_device_starts_on_the_cpu_and_without_a_cpu_model_not_
     edge_tpu("absent")
     with closing(supervise(coral_bundle)) as engine:
         assert engine.infer(FIELD).faults == ("accelerator-absent", "engine-on-cpu")
-    with pytest.raises(EngineFault, match="no accelerator answers"):
+    with pytest.raises(EngineFault, match="no accelerator found"):
         supervise(stub_bundle(tmp_path / "alone.alledge", fallback=False))
 
 
@@ -261,7 +261,7 @@ def test_doctor_replays_the_goldens_on_the_accelerator_and_on_its_stand_in(
     assert rows(coral_bundle) == [(True, "1 reproduced on coral"), (True, "1 reproduced on tflite")]
     edge_tpu("absent")
     (ok, found), spare = rows(coral_bundle)
-    assert (ok, "no accelerator answers" in found, spare) == (False, True, (True, "1 reproduced on tflite"))
+    assert (ok, "no accelerator found" in found, spare) == (False, True, (True, "1 reproduced on tflite"))
     alone = stub_bundle(tmp_path / "alone.alledge", fallback=False)
     assert rows(alone)[1] == (False, "the bundle carries no model for a CPU")
 
@@ -319,7 +319,7 @@ def test_a_worker_that_never_speaks_or_speaks_nonsense_does_not_start(coral_bund
 
 def test_a_benchmark_never_measures_the_stand_in(edge_tpu: Callable[[str], None], coral_bundle: Bundle) -> None:
     edge_tpu("absent")
-    with pytest.raises(EngineError, match="no accelerator answers"):
+    with pytest.raises(EngineError, match="no accelerator found"):
         bench(DeviceConfig(bundle=BundleSettings(path=coral_bundle.path)), 2)
 
 

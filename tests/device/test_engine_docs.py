@@ -15,6 +15,7 @@ def test_the_fault_table_is_the_codes() -> None:
     rows = dict(re.findall(r"^\| `([a-z-]+-[a-z-]+)` \| (.+?) \|", TEXT, re.M))
     assert rows == {name: fault.sentence for name, fault in FAULTS.items()
                     if name.startswith(("engine-", "accelerator-"))}
+    assert max(map(len, rows.values())) <= 58  # three lines of the smallest display
 
 
 def test_every_engine_is_described_with_where_it_runs() -> None:

@@ -136,10 +136,10 @@ def test_without_a_stand_in_the_field_is_lost_by_name_and_the_next_is_not() -> N
 def test_a_stand_in_that_cannot_be_opened_is_tried_once_and_told() -> None:
     bench = Bench()
     bench.spare_error = BackendMissing("tflite needs a library")
-    with pytest.raises(EngineFault, match=r"process died.*the CPU cannot stand in: tflite needs a library"):
+    with pytest.raises(EngineFault, match=r"engine died.*the CPU cannot stand in: tflite needs a library"):
         bench.breaks()
     bench.spare_error = None
-    with pytest.raises(EngineFault, match="process died"):
+    with pytest.raises(EngineFault, match="engine died"):
         bench.engine.infer(FIELD)
     bench.finish()
     assert bench.engine.infer(FIELD).faults == ()
