@@ -68,6 +68,14 @@ def shown(value: Any) -> str:
     return ", ".join(f"{float(v):g}" for v in value) if isinstance(value, tuple) else str(value)
 
 
+def expect_told(uri: str, metadata: Mapping[str, Any]) -> None:
+    """USB and black-and-white cameras lack some of it also here."""
+    lacking = [name for name in LOCKS if name not in metadata]
+    if lacking:
+        raise CameraError(f"camera {uri} cannot be used: expected a camera that tells its settings with every frame, "
+                          f"received no {' and no '.join(lacking)}; USB cameras go by v4l2:///dev/video0")
+
+
 def expect_light(picture: Pixels) -> None:
     """Settings found with the lamp off would be kept when it is on."""
     level = int(picture.mean())

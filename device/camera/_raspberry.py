@@ -17,7 +17,17 @@ from alledge.errors import AlledgeError, CameraError, UsageError
 
 from ..faults import CameraFault
 from . import Frame, now
-from ._proofs import LOCKS, differences, expect_light, expect_same_colours, rgb_of_bgr, rgb_of_yuv, shown, steady
+from ._proofs import (
+    LOCKS,
+    differences,
+    expect_light,
+    expect_same_colours,
+    expect_told,
+    rgb_of_bgr,
+    rgb_of_yuv,
+    shown,
+    steady,
+)
 from ._query import Query
 
 KEYS = ("width", "height", "full", "exposure", "gain", "red", "blue")
@@ -144,12 +154,14 @@ class RaspberryCamera:
         """Metadata of the first frame that differs little from the two before it; of the last one when time is up.
 
         Raises:
+            CameraError: when the camera does not tell its settings.
             CameraFault: when there is no light to find settings by.
         """
         end, calm, before = time.monotonic() + FIND_S, 0, None
         while True:
             with self._request() as request:
                 metadata: dict[str, Any] = request.get_metadata()
+                expect_told(self._settings.uri, metadata)
                 calm = calm + 1 if before is not None and steady(before, metadata) else 0
                 if calm >= 2 or time.monotonic() > end:
                     expect_light(request.make_array("main"))

@@ -45,4 +45,5 @@ def opener(rest: str) -> Callable[[], Camera]:
 
 def present() -> list[str]:
     """The sensors that are connected, e.g. "0: imx477"."""
-    return [f"{number}: {camera['Model']}" for number, camera in enumerate(Picamera2.global_camera_info())]
+    found = Picamera2.global_camera_info()
+    return [f"{number}: {camera.get('Model', camera['Id'])}" for number, camera in enumerate(found)]

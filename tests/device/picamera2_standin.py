@@ -58,6 +58,7 @@ class World:
     offers: dict[str, Any] = field(default_factory=dict)  # what configure() changes of its own accord
     swapped: bool = False  # a driver that gets RGB888 wrong
     limited: bool = False  # a driver whose small stream has limited range although sYCC was asked for
+    usb: bool = False  # libcamera lists USB cameras too; they have no gains of their own
     frame_s: float = 0.001
     frames: int = 0
     opened: list["Picamera2"] = field(default_factory=list)
@@ -208,6 +209,8 @@ class Picamera2:
         dark = TRUE_LIGHT / max(WORLD.lamp, 1e-6)
         exposure = self._on.get("ExposureTime", int(min(dark * far, 33333)))
         gain = self._on.get("AnalogueGain", float(np.clip(dark / 33333, 1, 8)))
+        if WORLD.usb:
+            return {"SensorTimestamp": 1, "ExposureTime": exposure}
         return {"ExposureTime": exposure, "AnalogueGain": gain, "DigitalGain": 1.0,
                 "ScalerCrop": (0, 440, 4056, 2160),
                 "ColourGains": self._on.get("ColourGains", (TRUE_GAINS[0] * far, TRUE_GAINS[1] / far)),

@@ -108,6 +108,12 @@ def test_no_settings_are_found_without_a_picture(world: standin.World, lamp: flo
     assert caught.value.fault.name == fault
 
 
+def test_a_camera_that_does_not_tell_its_settings_is_refused(world: standin.World) -> None:
+    world.usb = True
+    with pytest.raises(CameraError, match="received no AnalogueGain and no ColourGains; USB cameras go by v4l2://"):
+        open_camera(f"picamera2://0?{SMALL}")
+
+
 def test_settings_that_never_take_effect_are_a_fault(world: standin.World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raspberry, "SETTLE_S", 0.1)
     world.ignores = ("ColourGains",)
@@ -190,6 +196,12 @@ def test_refusals(world: standin.World, rest: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
         open_camera(f"picamera2://{rest}")
     assert said in str(caught.value)
+
+
+def test_what_is_connected_is_listed(world: standin.World) -> None:
+    world.cameras = 2
+    backends.load("camera", "picamera2")
+    assert sys.modules[MODULE].present() == ["0: imx477", "1: imx477"]
 
 
 def test_without_the_library_the_command_that_brings_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
