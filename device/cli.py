@@ -27,7 +27,7 @@ def run(
     bundle: BundleFile = None,
     config: ConfigFile = None,
     camera: Annotated[str | None, typer.Option(metavar="URI", show_default=False,
-                                               help="picamera2://0, v4l2:///dev/video0, csi://0, file://PATH ...")] = None,
+                                               help="picamera2://0, v4l2:///dev/video0, file://PATH ...")] = None,
     frames: Annotated[int | None, typer.Option(metavar="N", min=1, show_default=False,
                                                help="Stop after N fields; else when the camera ends.")] = None,
     display: Annotated[str | None, typer.Option(metavar="NAME", show_default=False,

@@ -96,10 +96,13 @@ class WatchedCamera:
         if self._reader is None:
             pause = self._retry_at - time.monotonic()
             self._closed.wait(max(0.0, min(pause, self._patience.read_s)))
-            self._stuck = [reader for reader in self._stuck if not reader.leave()]
+            # a device is free once whoever held it has closed it, so that is given a moment
+            self._stuck = [reader for reader in self._stuck if not reader.leave(self._patience.pause_s)]
             if self._closed.is_set() or pause > self._patience.read_s or len(self._stuck) >= self._patience.stuck:
                 raise self._fault.with_traceback(None)
             self._reader, self._since = Reader(self._open), time.monotonic()
+            if self._closed.is_set():  # meanwhile, by another thread
+                raise self._lose(self._fault)
         try:
             if self._reader.opened(self._patience.read_s):
                 return self._reader

@@ -46,7 +46,7 @@ class LiveCapture:
             CameraFault: `camera-disconnected` when the device is gone, `camera-stalled` when it gives none.
         """
         got, bgr = self._capture.read()
-        if not got:
+        if not got or bgr is None:  # of an unplugged camera some drivers say that it went well
             raise self._lost()
         self._given += 1
         rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)

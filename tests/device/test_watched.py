@@ -139,6 +139,35 @@ def test_a_driver_that_hangs_for_good_costs_three_threads_and_no_more() -> None:
         assert not reader.is_alive()
 
 
+def test_a_device_that_is_slow_to_let_go_is_not_opened_while_it_is_held() -> None:
+    held: list[object] = []
+
+    class Exclusive:
+        """Stand-in: fails once, takes its time to close, and cannot be opened twice."""
+
+        def __init__(self) -> None:
+            if held:
+                raise CameraError("Device or resource busy")
+            held.append(self)
+            self.reads = 0
+
+        def read(self) -> Frame:
+            self.reads += 1
+            if self.reads == 2:
+                raise RuntimeError("lost")
+            return Frame(draw_field("pre_b", int(time.monotonic_ns() % 1000), 96).rgb, "now")
+
+        def close(self) -> None:
+            time.sleep(0.6)
+            held.clear()
+
+    with closing(WatchedCamera(Exclusive, True, Patience(pause_s=0.4))) as camera:
+        assert camera.read() is not None
+        with pytest.raises(CameraFault, match="driver failed"):
+            camera.read()
+        assert camera.read() is not None
+
+
 def test_reading_returns_in_time_although_opening_takes_long() -> None:
     gate = threading.Event()
     gate.set()
