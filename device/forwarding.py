@@ -1,15 +1,16 @@
 """Results to an MQTT broker, whenever it can be reached: the database is the queue, however long that takes.
 
 One result at a time, in order of the numbers, QoS 1: the next is sent when the broker has taken the last. What was
-delivered is noted beside the database (`results.db.mqtt`). A connection or machine that dies between delivery and note
-has one result delivered again, under the same `key`: a receiver that keeps each key once has every result once.
-Patients' names cannot leave this way (`exports.outward`).
+delivered is noted beside the database (`results.db.mqtt`). After a lost connection the last few are sent again: a
+broker that died may have forgotten what it took. They go out under the same `key`: a receiver that keeps each key once
+has every result once, in order. Patients' names cannot leave this way (`exports.outward`).
 """
 
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from threading import Event, Thread
@@ -19,7 +20,7 @@ from alledge.errors import AlledgeError, SinkError
 from alledge.files import write_bytes
 from alledge.verdict import Verdict
 
-from .broker import Broker, open_broker
+from .broker import Broker, ConnectionLost
 from .exports import outward
 from .store.rows import Head, read_results
 
@@ -27,6 +28,7 @@ IDLE_S = 1.0  # how often the database is asked for new results
 RETRY_S = 10.0  # after a fault of the database or the broker's refusal
 NOTE_S = 1.0  # how often progress is written: an SD card bears so many writes
 _BATCH = 256  # results read at once: a week's must not wait in memory
+AGAIN = 20  # results sent again after a lost connection; a broker that keeps its state at once forgets one at most
 
 
 @contextmanager
@@ -39,7 +41,7 @@ def forwarding(database: Path, url: str, tell: Callable[[str], None] = lambda se
         SinkError: when another process delivers this database.
     """
     stop = Event()
-    with open_broker(url) as broker, _alone(database):
+    with closing(Broker(url)) as broker, _alone(database):
         thread = Thread(target=_deliver_all, args=(database, broker, stop, tell), name="mqtt", daemon=True)
         thread.start()
         try:
@@ -56,8 +58,8 @@ def deliver_waiting(database: Path, url: str, stop: Event) -> int:
         SinkError: when the broker refuses, or the database is not what was written.
         UsageError, BackendMissing: as `forwarding`.
     """
-    with open_broker(url) as broker, _alone(database):
-        return sum(1 for _ in _deliver(database, broker, stop))
+    with closing(Broker(url)) as broker, _alone(database):
+        return len({row.sequence for row in _deliver(database, broker, stop)})
 
 
 def progress_of(database: Path) -> Head:
@@ -81,21 +83,26 @@ def _deliver_all(database: Path, broker: Broker, stop: Event, tell: Callable[[st
 
 
 def _deliver(database: Path, broker: Broker, stop: Event) -> Iterator[Verdict]:
-    """Each waiting result, once the broker has it."""
+    """Each waiting result, once the broker has it; some again after a lost connection."""
     at = _still_there(database, progress_of(database))
-    noted, noted_at = at, monotonic()
+    recent, noted_at = deque[Head](maxlen=AGAIN), monotonic()
     try:
-        while rows := list(islice(read_results(database, first=at.sequence + 1), _BATCH)):
-            for row in rows:
-                if not broker.send(json.dumps(outward(row)).encode(), stop):
-                    return
-                at = Head(row.sequence, row.hash)
-                if monotonic() - noted_at >= NOTE_S:
-                    _write_note(database, at)
-                    noted, noted_at = at, monotonic()
-                yield row
+        while (rows := list(islice(read_results(database, first=at.sequence + 1), _BATCH))) and broker.connect(stop):
+            try:
+                for row in rows:
+                    if not broker.send(json.dumps(outward(row)).encode(), stop):
+                        return
+                    recent.append(at)
+                    at = Head(row.sequence, row.hash)
+                    if monotonic() - noted_at >= NOTE_S:
+                        _write_note(database, recent[0])  # if this process dies now, the broker may have, too
+                        noted_at = monotonic()
+                    yield row
+            except ConnectionLost:
+                at = recent[0] if recent else at
+                recent.clear()
     finally:
-        if at != noted:
+        if at != progress_of(database):
             _write_note(database, at)
 
 

@@ -61,7 +61,7 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 @contextmanager
-def receiver(port: int) -> Iterator[list[dict[str, Any]]]:
+def receiver(port: int, subscribed: Event) -> Iterator[list[dict[str, Any]]]:
     """All messages that came, in order, those that came twice as well; its session outlives connections."""
     import paho.mqtt.client as mqtt
 
@@ -69,6 +69,7 @@ def receiver(port: int) -> Iterator[list[dict[str, Any]]]:
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, "receiver", clean_session=False)
     client.reconnect_delay_set(1, 1)
     client.on_connect = lambda c, *rest: c.subscribe("alledge/#", qos=1)
+    client.on_subscribe = lambda *rest: subscribed.set()
     client.on_message = lambda c, data, message: came.append(json.loads(message.payload))
     client.connect_async("127.0.0.1", port)
     client.loop_start()
@@ -85,14 +86,18 @@ def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def test_an_offline_time_is_delivered_later_once_by_key_and_in_order(broker: Mosquitto, tmp_path: Path) -> None:
-    path = tmp_path / "results.db"
-    with closing(open_sink("sqlite", path)) as sink, receiver(broker.port) as came:
+    path, subscribed = tmp_path / "results.db", Event()
+    broker.start()
+    with closing(open_sink("sqlite", path)) as sink, receiver(broker.port, subscribed) as came:
+        subscribed.wait(20)  # what nobody asked for, a broker drops
+        time.sleep(0.5)  # it keeps the subscription on disk only after it has said yes
+        broker.kill()
         kept = [sink.write(VERDICT) for _ in range(20)]  # nobody is there
         with forwarding(path, broker.url):
             with pytest.raises(SinkError, match="another process delivers"), forwarding(path, broker.url):
                 pass
             broker.start()
-            wait_until(lambda: len(came) == 20)
+            wait_until(lambda: len({row["key"] for row in came}) == 20)
             broker.kill()
             kept += [sink.write(VERDICT) for _ in range(20)]
             broker.start()
