@@ -77,6 +77,7 @@ class ResultSettings(_Section):
 
     archive: folder that keeps each frame and mask; quota: megabytes it may grow to; floor: megabytes that stay free
     where results go: with less, no field is captured. mqtt: a broker to which results are delivered when it is there.
+    note: the operator's, kept beside every result.
     """
 
     database: Path | None = None
@@ -85,6 +86,7 @@ class ResultSettings(_Section):
     quota: int | None = Field(default=None, ge=1)
     floor: int = Field(default=500, ge=0)
     mqtt: str | None = Field(default=None, pattern=r"^mqtts?://\S+$")
+    note: str = Field(default="", max_length=200)
 
 
 class DeviceConfig(_Section):

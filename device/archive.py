@@ -117,6 +117,11 @@ def intact(path: Path, sha256: str) -> bool:
         return False
 
 
+def name_of(frame: Frame) -> str:
+    """SHA-256 of the file a frame came in; empty for one that came as pixels, which take too long for every frame."""
+    return hashlib.sha256(frame.encoded).hexdigest() if frame.encoded else ""
+
+
 def digest(pixels: NDArray[np.uint8]) -> str:
     """SHA-256 of pixels, row by row, RGB."""
     return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()

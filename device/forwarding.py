@@ -51,15 +51,19 @@ def forwarding(database: Path, url: str, tell: Callable[[str], None] = lambda se
             thread.join()
 
 
-def deliver_waiting(database: Path, url: str, stop: Event) -> int:
-    """Deliver what waits, wait for the broker if need be, and say how many there were.
+def deliver_waiting(database: Path, url: str, stop: Event, again: int | None = None) -> int:
+    """Deliver what waits (and everything from result `again` on once more), wait for the broker if need be.
+
+    Returns:
+        how many results there were.
 
     Raises:
         SinkError: when the broker refuses, or the database is not what was written.
         UsageError, BackendMissing: as `forwarding`.
     """
     with closing(Broker(url)) as broker, _alone(database):
-        return len({row.sequence for row in _deliver(database, broker, stop)})
+        begin = None if again is None else Head(again - 1, "")
+        return len({row.sequence for row in _deliver(database, broker, stop, begin)})
 
 
 def progress_of(database: Path) -> Head:
@@ -82,9 +86,9 @@ def _deliver_all(database: Path, broker: Broker, stop: Event, tell: Callable[[st
         stop.wait(pause)
 
 
-def _deliver(database: Path, broker: Broker, stop: Event) -> Iterator[Verdict]:
+def _deliver(database: Path, broker: Broker, stop: Event, begin: Head | None = None) -> Iterator[Verdict]:
     """Each waiting result, once the broker has it; some again after a lost connection."""
-    at = _still_there(database, progress_of(database))
+    at = begin or _still_there(database, progress_of(database))
     recent, noted_at = deque[Head](maxlen=AGAIN), monotonic()
     try:
         while (rows := list(islice(read_results(database, first=at.sequence + 1), _BATCH))) and broker.connect(stop):

@@ -197,6 +197,8 @@ def results_forward(
                                            help="mqtt://host/topic; else the configured one.")] = None,
     database: Database = None,
     config: ConfigFile = None,
+    again: Annotated[int | None, typer.Option(metavar="SEQUENCE", min=1, max=_LAST_NUMBER, show_default=False,
+                                              help="Deliver from this one on once more.")] = None,
     as_json: Json = False,
 ) -> None:
     """Deliver the results that wait to an MQTT broker, and end. `alledge run` does so by itself, all the time.
@@ -213,7 +215,7 @@ def results_forward(
     path, url = database or settings.database, to or settings.results.mqtt
     if url is None:
         raise UsageError("no broker was given: add --to mqtt://host/topic, or `mqtt` in [results]")
-    count = deliver_waiting(path, url, Event())
+    count = deliver_waiting(path, url, Event(), again)
     last = progress_of(path).sequence
     present({"path": str(path), "delivered": count, "last": last}, [f"{count} delivered, the last is {last}"], as_json)
 

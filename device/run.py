@@ -125,7 +125,8 @@ def side_by_side(station: Station, stop: threading.Event, frames: int | None) ->
         sights = ahead(prepare(pipeline, shots, frames, archived), "prepare")
         answers = ahead(infer(pipeline, sights), "infer")
         try:
-            yield ahead(keep(pipeline, answers, station.database, storage if archived else None), "keep", AT_ONCE)
+            yield ahead(keep(pipeline, answers, station.database, storage if archived else None, station.note), "keep",
+                        AT_ONCE)
         finally:
             stop.set()
 

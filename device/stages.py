@@ -17,7 +17,7 @@ from alledge.errors import EngineError, SinkError, UsageError
 from alledge.labels import INCONCLUSIVE
 from alledge.verdict import Verdict
 
-from .archive import Storage
+from .archive import Storage, name_of
 from .camera import Camera, Frame, FrameError, FrameFault
 from .engine import Output
 from .events import FaultEvent, FaultsOn
@@ -38,6 +38,7 @@ class Shot:
         frame: None when it could not be read, and then `lost` says why; and once its pixels are no longer needed.
         started: when capturing began, seconds of `perf_counter`.
         timings_ms: stage -> milliseconds, as far as it has come.
+        frame_sha256: of the file that the frame came in, where no archive names it.
     """
 
     frame: Frame | None
@@ -47,6 +48,7 @@ class Shot:
     timings_ms: Mapping[str, float]
     lost: str = ""
     camera: Mapping[str, str] = field(default_factory=dict)
+    frame_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def infer(pipeline: Pipeline, sights: Iterable[Sight | Mark]) -> Iterator[Answer
 
 
 def keep(pipeline: Pipeline, answers: Iterable[Answer | Mark], database: SqliteSink,
-         storage: Storage | None = None) -> Iterator[Pending | Mark]:
+         storage: Storage | None = None, note: str = "") -> Iterator[Pending | Mark]:
     """Decide, archive and send each result to the database's writer, which puts those that wait to disk together.
 
     Raises:
@@ -174,7 +176,7 @@ def keep(pipeline: Pipeline, answers: Iterable[Answer | Mark], database: SqliteS
         if not isinstance(answer, Answer):
             yield answer
             continue
-        verdict, shot, look = conclude(pipeline, answer), answer.sight.shot, answer.sight.look
+        verdict, shot, look = conclude(pipeline, answer, note), answer.sight.shot, answer.sight.look
         if storage is not None and shot.frame is not None:
             kept = storage.keep(shot.frame, None if look is None else look.prepared.mask.pixels)
             verdict = replace(verdict, frame_sha256=kept.frame_sha256, mask_sha256=kept.mask_sha256)
@@ -184,7 +186,7 @@ def keep(pipeline: Pipeline, answers: Iterable[Answer | Mark], database: SqliteS
         yield Pending(answer, database.submit(verdict), decided)
 
 
-def conclude(pipeline: Pipeline, answer: Answer) -> Verdict:
+def conclude(pipeline: Pipeline, answer: Answer, note: str = "") -> Verdict:
     """The verdict on a field; inconclusive, but never missing, when something failed on it."""
     shot, look = answer.sight.shot, answer.sight.look
     if look is not None and answer.output is not None:
@@ -195,7 +197,8 @@ def conclude(pipeline: Pipeline, answer: Answer) -> Verdict:
         if look is not None:
             verdict = replace(verdict, quality=look.quality, coverage=look.prepared.mask.coverage)
     return replace(verdict, taken_at=shot.taken_at, source=shot.source, camera=shot.camera, engine=answer.engine,
-                   faults=answer.faults, timings_ms=shot.timings_ms)
+                   faults=answer.faults, timings_ms=shot.timings_ms, frame_sha256=shot.frame_sha256,
+                   note=note)
 
 
 def ms(start: float, end: float) -> float:
@@ -217,8 +220,8 @@ def _prepared(pipeline: Pipeline, shot: Shot) -> Sight:
 
 
 def _without_pixels(shot: Shot) -> Shot:
-    """A frame of full size must not wait in memory for what needs only its tile."""
-    return replace(shot, frame=None)
+    """A frame of full size must not wait in memory for what needs only its tile; the name of its file is enough."""
+    return replace(shot, frame=None, frame_sha256="" if shot.frame is None else name_of(shot.frame))
 
 
 def _took(stage: str, started: float) -> dict[str, float]:

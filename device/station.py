@@ -39,6 +39,7 @@ class Station:
         storage: None for a run that is not to be stopped by a full disk.
         free_running: whether the camera runs on while nobody looks, so that its newest field is taken.
         patient: whether to wait for room on a full disk; else the run ends.
+        note: the operator's, kept with every result.
     """
 
     pipeline: Pipeline
@@ -51,6 +52,7 @@ class Station:
     storage: Storage | None = None
     free_running: bool = False
     patient: bool = False
+    note: str = ""
 
 
 @contextmanager
@@ -104,7 +106,7 @@ def _open_rest(config: DeviceConfig, stack: ExitStack, showing: Showing | None) 
         stack.enter_context(forwarding(config.database, config.results.mqtt, say))
     free_running = cannot_wait(uri)
     return Station(pipeline, camera, database, tuple(sinks), showing, trigger, led, open_storage(config), free_running,
-                   patient=free_running or trigger is not None)
+                   patient=free_running or trigger is not None, note=config.results.note)
 
 
 def _open_showing(config: DeviceConfig) -> Showing | None:

@@ -298,6 +298,7 @@ def test_storage_refuses_at_its_limits_and_recovers_by_itself(tmp_path: Path, mo
 def test_a_run_archives_what_it_judged_and_tells_the_journal(alledge: Cli, onnx_bundle: Any, tmp_path: Path) -> None:
     settings = tmp_path / "device.toml"
     settings.write_text(f'[results]\ndatabase = "{tmp_path}/r.db"\narchive = "{tmp_path}/captures"\nfloor = 1\n'
+                        'note = "stain B"\n'
                         'jsonl = "-"\n[display]\nname = "terminal"\n[display.options]\nstream = "stderr"\n')
     done = alledge("run", onnx_bundle.path, "--config", settings, "--camera", "synthetic://?seed=1&size=96",
                    "--frames", 3)
@@ -305,7 +306,8 @@ def test_a_run_archives_what_it_judged_and_tells_the_journal(alledge: Cli, onnx_
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     rows = list(read_results(tmp_path / "r.db"))
     assert [line["hash"] for line in told] == [row.hash for row in rows]
-    assert all(row.frame_sha256 and row.mask_sha256 and row.gates["confidence_least"] >= 0 for row in rows)
+    assert all(row.frame_sha256 and row.mask_sha256 and row.note == "stain B" and "confidence_least" in row.gates
+               for row in rows)
     witnesses = tmp_path / "journal.jsonl"
     witnesses.write_text(done.stdout)
     done = alledge("results", "verify", "--config", settings, "--archive", tmp_path / "captures", "--against",
