@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MEMORY = Path("/dev/shm")  # kills and full disks are of processes and files, not of the hardware below
 
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler here for the shims")
+
 
 def measured(script: str, *options: str) -> Any:
     """What a script of benchmarks/ found; it fails by its exit code."""
@@ -36,9 +38,16 @@ def test_every_manipulation_is_found_and_damage_is_one_sentence() -> None:
                                  "missed_with_witness": 0}
 
 
+@needs_compiler
+def test_a_clock_that_is_set_to_anything_changes_no_order() -> None:
+    pytest.importorskip("fhir.resources")
+    found = measured("store_clock.py", "--results", "120")
+    assert found["clock_went_back"] > 20
+    assert found["earliest"] < "1971"
+
+
+@needs_compiler
 def test_a_full_disk_corrupts_nothing() -> None:
-    if shutil.which("cc") is None:
-        pytest.skip("there is no C compiler here, which the failing file system needs")
     found = measured("store_full.py", "--results", "20", "--cycles", "5")
     assert [row["k"] for row in found["every_kth_write_fails"]] == [1, 2, 3, 5, 7, 11, 17, 31, 64]
     assert sum(row["refused"] for row in found["every_kth_write_fails"]) > 100
