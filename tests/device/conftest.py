@@ -225,9 +225,7 @@ def stub_bundle(path: Path, floats: bool = False, fallback: bool = True) -> Bund
     """A compiled bundle for the stub Edge TPU, with the same network for a CPU beside it."""
     values = edgetpu_stub.weights()
     changes: dict[str, Any] = {"fallback": "model.tflite"} if fallback else {"probabilities": [0.25] * 4}
-    if floats:
-        changes |= {key: ONNX_SPECS[key] for key in ("probs", "embedding")} | {"probabilities": [0.25] * 4}
-    return make_bundle(path, edgetpu_stub.plain(values), "coral", target="coral", compiled=True,
+    return make_bundle(path, edgetpu_stub.plain(values, floats), "coral", target="coral", compiled=True,
                        compiler="stub for tests", model="model_edgetpu.tflite", tolerance=0.05,
                        more_members={"model_edgetpu.tflite": edgetpu_stub.compiled(values, floats)}, **changes)
 

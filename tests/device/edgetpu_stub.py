@@ -36,22 +36,27 @@ def weights(seed: int = 3) -> dict[str, Any]:
             "v": rng.integers(64, 192, (CLASSES, WIDTH)).astype(np.uint8)}
 
 
-def plain(values: dict[str, Any]) -> bytes:
-    """The network in the CPU's integer operations: mean colour, two dense layers, softmax."""
+def plain(values: dict[str, Any], floats: bool = False) -> bytes:
+    """The network in the CPU's integer operations: mean colour, two dense layers, softmax. floats: real outputs."""
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    stored = "stored_embedding" if floats else "embedding"
     tensors = [("image", (1, SIZE, SIZE, 3), IMAGE, None), ("pooled", (1, 1, 1, 3), IMAGE, None),
-               ("w", (WIDTH, 3), W, values["w"]), ("embedding", (1, WIDTH), EMBEDDING, None),
+               ("w", (WIDTH, 3), W, values["w"]), (stored, (1, WIDTH), EMBEDDING, None),
                ("v", (CLASSES, WIDTH), V, values["v"]), ("logits", (1, CLASSES), LOGITS, None),
-               ("probs", (1, CLASSES), PROBS, None)]
+               ("probs", (1, CLASSES), None if floats else PROBS, None)]
+    real = [("real_logits", (1, CLASSES), None, None), ("embedding", (1, WIDTH), None, None)] if floats else []
+    dequantise = schema.DequantizeOptionsT()
     pool, dense, softmax = schema.Pool2DOptionsT(), schema.FullyConnectedOptionsT(), schema.SoftmaxOptionsT()
     pool.filterHeight = pool.filterWidth = pool.strideH = pool.strideW = SIZE
     pool.padding = schema.Padding.VALID
     softmax.beta = 1.0
-    return _file(schema, "network of a test", tensors, [
+    return _file(schema, "network of a test", [*tensors, *real], [
         ("AVERAGE_POOL_2D", "Pool2DOptions", pool, ["image"], ["pooled"]),
-        ("FULLY_CONNECTED", "FullyConnectedOptions", dense, ["pooled", "w", ""], ["embedding"]),
-        ("FULLY_CONNECTED", "FullyConnectedOptions", dense, ["embedding", "v", ""], ["logits"]),
-        ("SOFTMAX", "SoftmaxOptions", softmax, ["logits"], ["probs"])])
+        ("FULLY_CONNECTED", "FullyConnectedOptions", dense, ["pooled", "w", ""], [stored]),
+        ("FULLY_CONNECTED", "FullyConnectedOptions", dense, [stored, "v", ""], ["logits"]),
+        *(("DEQUANTIZE", "DequantizeOptions", dequantise, [source], [name[0]])
+          for source, name in zip(("logits", stored), real, strict=False)),
+        ("SOFTMAX", "SoftmaxOptions", softmax, ["real_logits" if floats else "logits"], ["probs"])])
 
 
 def compiled(values: dict[str, Any], floats: bool = False) -> bytes:
