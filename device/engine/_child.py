@@ -29,7 +29,7 @@ from ..faults import FAULTS, EngineFault
 from ._tensors import pick, to_real, to_stored
 
 START_S = 30.0  # to load a model, and for its first answer: a Jetson Nano takes several seconds to load TensorRT
-ANSWER_S = 3.0  # for every other one: the slowest we know of, VGG19 on an Edge TPU behind USB 2, takes under 1 s
+ANSWER_S = 3.0  # for every other one; the slowest figure that Coral publishes is 0.31 s, VGG19 behind USB 3
 _LONGEST = 2**16  # bytes of an answer: more is no answer
 WORKER = (sys.executable, worker.__file__)
 _CLOSE_S = 2.0  # to let go of its device after the last question

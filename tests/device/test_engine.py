@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from alledge.bundle import Bundle, write_bundle
-from alledge.device.engine import open_engine
+from alledge.device.engine import coral, open_engine, tflite
 from alledge.device.engine._tensors import pick, to_real, to_stored
 from alledge.device.selftest import replay
 from alledge.errors import BundleRefused, EngineError, UsageError
@@ -146,6 +146,22 @@ def test_a_split_bundle_runs_its_two_networks_as_one(split_bundle: Bundle, tflit
         answer, wanted = split.infer(tensor), whole.infer(tensor)
         np.testing.assert_allclose(answer.probs, wanted.probs, atol=0.03)  # the same weights, rounded elsewhere
         assert replay(split_bundle, split) == []
+
+
+def test_the_head_of_a_compiled_split_bundle_runs_here(split_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trunk's child is stood in for by the CPU, which runs the uncompiled one."""
+    class Trunk(tflite.Network):
+        def __init__(self, engine: str, model: bytes, *tensors: Any, threads: int) -> None:
+            super().__init__(split_bundle.path, model, threads, *tensors)
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(coral, "ChildNetwork", Trunk)
+    compiled = Bundle(split_bundle.path, split_bundle.manifest.model_copy(update={"compiled": True}),
+                      {m.name: split_bundle.read(m.name) for m in split_bundle.manifest.members})
+    with closing(open_engine(compiled)) as engine:
+        assert (engine.name, replay(split_bundle, engine)) == ("coral", [])
 
 
 def test_a_split_bundle_without_its_head_is_refused(split_bundle: Bundle, tmp_path: Path) -> None:
