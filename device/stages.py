@@ -155,7 +155,7 @@ def infer(pipeline: Pipeline, sights: Iterable[Sight | Mark]) -> Iterator[Answer
         started, output, failure = perf_counter(), None, ""
         try:
             output = pipeline.infer(sight.look)
-            faults = dict.fromkeys(output.faults, "")
+            faults = dict.fromkeys(output.faults, "") | dict.fromkeys(output.faults[:1], output.detail)
         except EngineError as error:
             failure = str(error)
             faults = {error.fault.name: error.detail} if isinstance(error, EngineFault) else {"engine-failed": failure}

@@ -34,7 +34,7 @@ def supervise(bundle: Bundle, name: str | None = None, threads: int = 1) -> "Sup
 
     Raises:
         BundleRefused: also when this machine does not reproduce the goldens.
-        AlledgeError: whatever keeps both the engine and its stand-in from working.
+        AlledgeError: whatever else keeps the engine from being set up, or its stand-in from answering for it.
     """
     chosen = name or bundle.manifest.engine
     spare = stand_in(bundle.manifest, chosen)
@@ -42,10 +42,10 @@ def supervise(bundle: Bundle, name: str | None = None, threads: int = 1) -> "Sup
         return Supervised(partial(_proven, bundle, chosen, threads), chosen,
                           None if spare is None else partial(_proven, bundle, spare, threads),
                           restarts=chosen in IN_A_CHILD)
-    except BackendMissing as error:
-        if spare is None:
+    except (BackendMissing, EngineError) as error:
+        if spare is None or isinstance(error, EngineFault):
             raise
-        raise BackendMissing(f"{error}; until then this bundle runs with --engine {spare}") from error
+        raise type(error)(f"{error}; until then this bundle runs with --engine {spare}") from error
 
 
 class Supervised:
@@ -54,7 +54,7 @@ class Supervised:
     def __init__(self, open_main: Callable[[], Engine], main: str, open_spare: Callable[[], Engine] | None = None, *,
                  restarts: bool = True, clock: Callable[[], float] = time.monotonic,
                  aside: Callable[[Callable[[], None]], None] | None = None) -> None:
-        """Open the engine, or its stand-in when the engine has a fault.
+        """Open the engine, or its stand-in when the engine has a fault that may pass.
 
         Args:
             open_main, open_spare: give a fresh engine that can be trusted; main: the name of the first.
@@ -62,7 +62,8 @@ class Supervised:
             clock: seconds that never go back; aside: runs a function without waiting for it, else a thread.
 
         Raises:
-            AlledgeError: when neither can be opened; and whatever of `open_main` is no `EngineError`.
+            EngineFault: when neither can be opened.
+            AlledgeError: whatever of `open_main` has no name as a fault: waiting does not mend it.
         """
         self._open_main, self._open_spare, self._main_name = open_main, open_spare, main
         self._restarts, self._clock, self._aside = restarts, clock, aside or _in_a_thread
@@ -72,16 +73,15 @@ class Supervised:
         self._lock = Lock()
         self._failures: deque[float] = deque(maxlen=RESTARTS)  # when it failed on a field
         self._due = 0.0
-        self._fault = ""
+        self._fault: EngineFault | None = None
         self._opening = self._closed = False
         try:
             self._main = open_main()
-        except EngineError as error:
+        except EngineFault as fault:
             if open_spare is None:
                 raise
-            self._fault = _name_of(error)
-            self._due = self._clock() + PROBE_S
-            self._spare = open_spare()
+            self._fault, self._due = fault, self._clock() + PROBE_S
+            self._spare = self._opened_spare(open_spare)
 
     @property
     def name(self) -> str:
@@ -112,7 +112,7 @@ class Supervised:
                 raise
             self.attend()
             return self._stand_in(tensor, error)
-        self._fault = ""
+        self._fault = None
         return output
 
     def attend(self) -> None:
@@ -135,7 +135,7 @@ class Supervised:
 
     def _lose(self, error: EngineError) -> None:
         """Give the engine up for now."""
-        self._fault = _name_of(error)
+        self._fault = _named(error, "engine-failed")
         if not self._restarts:
             return
         with self._lock:
@@ -145,14 +145,14 @@ class Supervised:
 
     def _reopen(self) -> None:
         """In a thread of its own: every error has to end as a fault here."""
-        engine, fault = None, ""
+        engine, fault = None, None
         lost, self._lost = self._lost, None
         try:
             if lost is not None:
                 lost.close()
             engine = self._open_main()
         except Exception as error:
-            fault = _name_of(error) if isinstance(error, EngineFault) else "engine-not-started"
+            fault = _named(error, "engine-not-started")
         with self._lock:
             self._opening = False
             if not self._closed:
@@ -163,28 +163,35 @@ class Supervised:
             engine.close()
 
     def _stand_in(self, tensor: NDArray[np.float32], cause: EngineError | None = None) -> Output:
+        fault = self._fault
         if self._spare is None and self._open_spare is not None:
-            try:
-                self._spare = self._open_spare()
-            except AlledgeError as error:
-                self._open_spare = None  # it would fail at every field
-                cause = EngineFault(self._fault or "engine-failed", f"and the CPU cannot stand in: {error}")
+            open_spare, self._open_spare = self._open_spare, None  # once: what fails would fail at every field
+            self._spare = self._opened_spare(open_spare)
         if self._spare is None:
-            raise cause or EngineFault(self._fault or "engine-failed")
+            raise cause or fault or EngineFault("engine-not-started")
         output = self._spare.infer(tensor)
-        return replace(output, engine=f"{self._spare.name} for {self._main_name}", faults=self._faults(on_cpu=True))
+        return replace(output, engine=f"{self._spare.name} for {self._main_name}", faults=self._faults(on_cpu=True),
+                       detail=fault.detail if fault else "")
+
+    def _opened_spare(self, open_spare: Callable[[], Engine]) -> Engine:
+        try:
+            return open_spare()
+        except AlledgeError as error:
+            fault = self._fault or EngineFault("engine-not-started")
+            words = f"{fault.detail}; and the CPU cannot stand in: {error}"
+            raise EngineFault(fault.fault.name, words.removeprefix("; and ")) from error
 
     def _faults(self, on_cpu: bool) -> tuple[str, ...]:
         fault, unsteady = self._fault, self._unsteady()
-        named = ((fault, fault), ("engine-unsteady", unsteady and fault), ("engine-on-cpu", on_cpu))
-        return tuple(name for name, is_on in named if is_on)
+        cause = () if fault is None else (fault.fault.name, *(("engine-unsteady",) if unsteady else ()))
+        return (*cause, *(("engine-on-cpu",) if on_cpu else ()))
 
     def _unsteady(self) -> bool:
         return len(self._failures) == RESTARTS and self._clock() - self._failures[0] < WITHIN_S
 
 
-def _name_of(error: EngineError) -> str:
-    return error.fault.name if isinstance(error, EngineFault) else "engine-failed"
+def _named(error: Exception, otherwise: str) -> EngineFault:
+    return error if isinstance(error, EngineFault) else EngineFault(otherwise, str(error))
 
 
 def _proven(bundle: Bundle, name: str, threads: int) -> Engine:

@@ -37,13 +37,15 @@ class Output:
     Attributes:
         probs: float32 [4]; embedding: float32 [d].
         engine: what answered, when that is not what was asked: e.g. "tflite for coral".
-        faults: names of the engine's faults (`alledge.device.faults`) while it answered.
+        faults: names of the engine's faults (`alledge.device.faults`) while it answered, the cause first; detail: that
+            one in the engine's own words.
     """
 
     probs: NDArray[np.float32]
     embedding: NDArray[np.float32]
     engine: str = ""
     faults: tuple[str, ...] = ()
+    detail: str = ""
 
 
 class Engine(Protocol):

@@ -23,7 +23,7 @@ class Scripted:
     def infer(self, tensor: Any) -> Output:
         assert not self.closed
         if self.fault:
-            raise EngineFault(self.fault)
+            raise EngineFault(self.fault, "so it says")
         return Output(np.array([1, 0, 0, 0], np.float32), np.zeros(8, np.float32))
 
     def close(self) -> None:
@@ -70,6 +70,7 @@ def test_a_field_is_answered_by_the_cpu_and_the_next_by_the_restarted_engine() -
     assert (bench.engine.infer(FIELD).faults, bench.engine.faults, bench.engine.name) == ((), (), "coral")
     answer = bench.breaks()
     assert (answer.engine, answer.faults) == ("tflite for coral", ("engine-crashed", "engine-on-cpu"))
+    assert answer.detail == "so it says"
     assert (bench.engine.name, bench.engine.faults) == (answer.engine, answer.faults)
     bench.finish()
     assert bench.mains[0].closed
@@ -136,7 +137,7 @@ def test_without_a_stand_in_the_field_is_lost_by_name_and_the_next_is_not() -> N
 def test_a_stand_in_that_cannot_be_opened_is_tried_once_and_told() -> None:
     bench = Bench()
     bench.spare_error = BackendMissing("tflite needs a library")
-    with pytest.raises(EngineFault, match=r"engine died.*the CPU cannot stand in: tflite needs a library"):
+    with pytest.raises(EngineFault, match=r"died.*so it says; and the CPU cannot stand in: tflite needs a library"):
         bench.breaks()
     bench.spare_error = None
     with pytest.raises(EngineFault, match="engine died"):
@@ -151,13 +152,12 @@ def test_what_has_no_name_still_gets_one() -> None:
     bench.breaks()
     bench.finish()
     assert bench.engine.faults == ("engine-not-started", "engine-on-cpu")
-    absent = Bench(absent=EngineError("a plain one"))
-    assert absent.engine.faults == ("engine-failed", "engine-on-cpu")
 
 
-def test_a_missing_library_is_a_matter_for_who_sets_the_device_up() -> None:
-    with pytest.raises(BackendMissing):
-        Bench(absent=BackendMissing("no libedgetpu"))
+@pytest.mark.parametrize("error", [BackendMissing("no libedgetpu"), EngineError("TensorRT built no engine")])
+def test_what_waiting_does_not_mend_is_a_matter_for_who_sets_the_device_up(error: Exception) -> None:
+    with pytest.raises(type(error), match=str(error)):
+        Bench(absent=error)
 
 
 def test_an_engine_in_this_process_goes_on_with_the_next_field() -> None:
