@@ -1,6 +1,7 @@
 """The real tensorrt engine and its child, on stand-ins of every TensorRT and a stub of the CUDA driver."""
 
 import ast
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +14,9 @@ import pytest
 
 from alledge.bundle import Bundle
 from alledge.device import worker
+from alledge.device.build_engine import BUILDER
 from alledge.device.engine import open_engine, tensorrt
+from alledge.device.engine._child import Child
 from alledge.device.faults import EngineFault
 from alledge.device.selftest import replay
 from alledge.device.supervised import supervise
@@ -101,3 +104,75 @@ def test_an_engine_file_that_cannot_be_loaded_is_told(jetson: Jetson, jetson_bun
 def test_the_worker_explains_itself() -> None:
     done = subprocess.run([sys.executable, WORKER, "--help"], capture_output=True, text=True, check=True)
     assert "tensorrt" in done.stdout
+
+
+OLD_STANDIN = '''
+import ctypes
+
+__version__ = "8.2.1"
+
+
+class Logger:
+    ERROR = 1
+
+    def __init__(self, least):
+        pass
+
+
+class Float:
+    name = "FLOAT"
+
+
+class Runtime:
+    def __init__(self, log):
+        pass
+
+    def deserialize_cuda_engine(self, content):
+        return Engine() if content == b"engine" else None
+
+
+class Engine:
+    num_bindings = 2
+
+    def get_binding_name(self, index):
+        return ("sum", "image")[index]
+
+    def binding_is_input(self, index):
+        return index == 1
+
+    def get_binding_shape(self, index):
+        return ((1, 2), (1, 3))[index]
+
+    def get_binding_dtype(self, index):
+        return Float
+
+    def create_execution_context(self):
+        return self
+
+    def execute_async_v2(self, bindings, stream_handle):
+        numbers = (ctypes.c_float * 3).from_address(bindings[1])
+        (ctypes.c_float * 2).from_address(bindings[0])[:] = [sum(numbers), max(numbers)]
+        return True
+'''
+
+
+@pytest.mark.parametrize("python", ["python3.6", "python3.8"])
+def test_the_worker_runs_in_the_pythons_of_jetpack_4_and_5(python: str, stub_cuda: Path, tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file itself, in that interpreter, with a stand-in of TensorRT 8.2 that needs nothing else."""
+    found = shutil.which(python)
+    if found is None or subprocess.run([found, "--version"], capture_output=True, check=False).returncode:
+        pytest.skip(f"no {python} that runs on PATH")
+    assert b"usage" in subprocess.run([found, BUILDER, "--help"], capture_output=True, check=True).stdout
+    (tmp_path / "tensorrt.py").write_text(OLD_STANDIN)
+    (tmp_path / "model.engine").write_bytes(b"engine")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(stub_cuda))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with closing(Child("tensorrt", tmp_path / "model.engine", (python, str(WORKER)))) as child:
+        for numbers in ((1, 2, 3), (4, 5, 7)):
+            child.inputs[0][...] = numbers
+            child.ask()
+            assert child.outputs[0].tolist() == [[sum(numbers), max(numbers)]]
+    (tmp_path / "model.engine").write_bytes(b"no engine")
+    with pytest.raises(EngineFault, match=r"TensorRT 8\.2\.1 cannot load"):
+        Child("tensorrt", tmp_path / "model.engine", (python, str(WORKER)))
