@@ -29,3 +29,28 @@ def write_bytes(path: Path, data: bytes) -> None:
             raise  # interrupted
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose a folder with room that you own") \
             from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and all above it that are missing, so that they are still there after a power cut.
+
+    Raises:
+        OSError: when one cannot be made.
+    """
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        sync_folder(made.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on disk: a new file's name is there only then.
+
+    Raises:
+        OSError: when the disk does not say that it did.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

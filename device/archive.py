@@ -5,7 +5,6 @@ pixels' SHA-256, which can be had from the PNG again. So the name in a row is th
 """
 
 import hashlib
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from alledge.config import DeviceConfig
 from alledge.errors import AlledgeError, OutputError, SinkError
-from alledge.files import write_bytes
+from alledge.files import make_folder, sync_folder, write_bytes
 from alledge.images import decode_image, encode_png
 
 from .camera import Frame
@@ -41,18 +40,19 @@ class Storage:
 
     Attributes:
         archive: folder of pictures; None when only their SHA-256 is kept.
+        places: folders that are there, whose disks results and pictures go to.
     """
 
     def __init__(self, database: Path, archive: Path | None = None, quota: int | None = None, floor: int = 0) -> None:
         """quota: bytes the archive may grow to; floor: bytes that must stay free where results and pictures go."""
         self.archive = archive
         self._quota, self._floor = quota, floor
-        self._places = tuple(_existing(p) for p in (database.parent, archive) if p is not None)
+        self.places = tuple(dict.fromkeys(_existing(p) for p in (database.parent, archive) if p is not None))
         self._size = _size_of(archive) if archive is not None else 0
 
     def fault(self) -> Fault | None:
         """Why no field may be captured now; None when there is room. Ask before each: it goes away by itself."""
-        if any(shutil.disk_usage(place).free < self._floor for place in self._places):
+        if any(shutil.disk_usage(place).free < self._floor for place in self.places):
             return FAULTS["storage-full"]
         if self.archive is None or self._quota is None or self._size < self._quota:
             return None
@@ -81,10 +81,9 @@ class Storage:
     def _write(self, kind: str, name: str, data: bytes) -> None:
         folder = _folder(self.archive or Path(), kind, name)
         try:
-            new = not folder.is_dir()
+            make_folder(folder)
             write_bytes(folder / name, data)
-            for place in (folder, folder.parent, folder.parent.parent) if new else (folder,):
-                _sync(place)  # a new name is on disk only when its folder is
+            sync_folder(folder)
         except OutputError as error:
             raise SinkError(str(error)) from error
         except OSError as error:
@@ -143,11 +142,3 @@ def _size_of(folder: Path) -> int:
 def _existing(path: Path) -> Path:
     """The path, or the nearest folder above it that is there."""
     return next(p for p in (path.absolute(), *path.absolute().parents) if p.is_dir())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

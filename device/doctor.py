@@ -21,11 +21,11 @@ from alledge.errors import AlledgeError, BackendMissing
 
 from . import machine
 from .admission import open_bundle
+from .archive import open_storage
 from .engine import IN_A_CHILD, open_engine, stand_in
 from .faults import EngineFault
 from .selftest import replay
 
-NEEDED_DISK = 200 * 2**20  # bytes: a large bundle, and room for years of result rows
 RELEASED = datetime(2025, 1, 1, tzinfo=timezone.utc)  # a clock before this was never set
 LIBRARIES = {"tflite": ("ai-edge-litert", "tflite-runtime"), "onnx": ("onnxruntime",), "gpio": ("gpiozero",)}
 _AGAIN = "copy or convert the bundle again, or update alledge on this machine"
@@ -57,7 +57,7 @@ def examine(config: DeviceConfig) -> list[Check]:
         *_engines(),
         *(_backend(kind, name) for kind in ("camera", "display", "sink", "trigger") for name in backends.names(kind)),
         *_impostor(),
-        _disk(config.database),
+        _disk(config),
         _clock(),
     ]
     return found if config.bundle.path is None else [*found, *_goldens(config)]
@@ -123,11 +123,13 @@ def _impostor() -> list[Check]:
                   "pip uninstall pycoral")]
 
 
-def _disk(database: Path) -> Check:
-    folder = next(p for p in (database.absolute().parent, *database.absolute().parents) if p.is_dir())
-    free = shutil.disk_usage(folder).free
-    return Check("disk for results", free >= NEEDED_DISK, f"{free / 2**30:.1f} GiB free at {folder}",
-                 f"free {NEEDED_DISK / 2**20:.0f} MiB there, or choose another place with --results", True)
+def _disk(config: DeviceConfig) -> Check:
+    """What `alledge run` asks before each field."""
+    storage = open_storage(config)
+    free = " and ".join(f"{shutil.disk_usage(place).free / 1e9:.1f} GB free at {place}" for place in storage.places)
+    fault = storage.fault()
+    return Check("disk for results", fault is None, free if fault is None else f"{fault.says}: {free}",
+                 f"free {config.results.floor} MB there, or set another [results] floor, quota or place", True)
 
 
 def _clock() -> Check:

@@ -45,8 +45,12 @@ def results_list(
     from .stored import select
     from .words import line
 
-    rows = select(_database(database, config), verdict, last, sample, not unverified)
-    present({"results": [row.to_json() for row in rows]}, [line(row) for row in rows], as_json)
+    path = _database(database, config)
+    rows = select(path, verdict, last, sample, not unverified)
+    if not rows:
+        say(f"{path}: holds no result{' like that' if verdict or sample else ''}")
+    if rows or as_json:
+        present({"results": [row.to_json() for row in rows]}, [line(row) for row in rows], as_json)
 
 
 @results.command("show")
@@ -98,7 +102,8 @@ def results_export(
     settings = load_config(config)
     done = export(database or settings.database, out, form, verdict=verdict, sample=sample,
                   archive=archive or settings.results.archive, checked=not unverified)
-    where = str(out) if len(done.paths) == 1 and done.paths[0] == out else f"{len(done.paths)} files in {out}"
+    number = f"{len(done.paths)} file{'s' if len(done.paths) > 1 else ''}"
+    where = str(out) if done.paths == (out,) else f"{number} in {out}"
     present({"path": str(out), "paths": [str(p) for p in done.paths], "results": done.results},
             [f"{done.results} results in {where}"], as_json)
 

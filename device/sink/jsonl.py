@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from alledge.errors import SinkError
+from alledge.files import make_folder, sync_folder
 from alledge.verdict import Verdict
 
 STANDARD_OUTPUT = Path("-")  # where journald reads what a service says
@@ -29,9 +30,9 @@ class JsonlSink:
             self._descriptor = os.dup(1)
             return
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
             size = os.fstat(self._descriptor).st_size
             if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
                 os.write(self._descriptor, b"\n")
@@ -57,12 +58,3 @@ class JsonlSink:
     def _refusal(self, error: OSError) -> SinkError:
         return SinkError(f"{self._path}: results cannot be appended there ({error.strerror}); choose a file in a "
                          "folder with room that you own")
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new file's name is on disk only when its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

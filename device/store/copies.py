@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from alledge.errors import SinkError
+from alledge.files import sync_folder
 
 _STEP = 256  # pages copied before the writer gets its turn again
 
@@ -35,7 +36,7 @@ def copy_database(source: Path, target: Path, check: Callable[[Path], None] = la
         check(partial)
         _to_disk(partial)
         partial.rename(target)
-        _to_disk(target.absolute().parent)
+        sync_folder(target.absolute().parent)
     finally:
         for leftover in (partial, *partial.parent.glob(f"{partial.name}-*")):
             leftover.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from alledge.errors import SinkError
+from alledge.files import make_folder
 
 from . import chain, legacy, tables
 
@@ -20,7 +21,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         SinkError: when the path is read-only, full, not a database, or a database of something else.
     """
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         database = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
         try:
             database.execute("PRAGMA journal_mode=WAL")

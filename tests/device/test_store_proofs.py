@@ -16,12 +16,12 @@ MEMORY = Path("/dev/shm")  # kills and full disks are of processes and files, no
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler here for the shims")
 
 
-def measured(script: str, *options: str) -> Any:
+def measured(script: str, *options: str, code: int = 0) -> Any:
     """What a script of benchmarks/ found; it fails by its exit code."""
     folder = {"TMPDIR": str(MEMORY)} if os.access(MEMORY, os.W_OK) else {}
     done = subprocess.run([sys.executable, ROOT / "benchmarks" / script, *options], capture_output=True, text=True,
                           check=False, env={**os.environ, **folder}, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return json.loads(done.stdout)
 
 
@@ -51,3 +51,12 @@ def test_a_full_disk_corrupts_nothing() -> None:
     found = measured("store_full.py", "--results", "20", "--cycles", "5")
     assert [row["k"] for row in found["every_kth_write_fails"]] == [1, 2, 3, 5, 7, 11, 17, 31, 64]
     assert sum(row["refused"] for row in found["every_kth_write_fails"]) > 100
+
+
+@needs_compiler
+def test_a_power_cut_takes_nothing_that_was_acknowledged() -> None:
+    found = measured("store_power.py", "--results", "60", "--cuts", "60")
+    assert (found["cuts"], found["lost"]) == (60, 0)
+    assert found["acknowledged_before_cuts"] > 60
+    control = measured("store_power.py", "--results", "60", "--cuts", "60", "--normal", code=1)
+    assert control["lost"] > 0
