@@ -9,6 +9,7 @@ undisturbed engine, and how long after its end the accelerator answered again.
 """
 
 import os
+import re
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from alledge.device import machine  # noqa: E402
+from alledge.device.engine import open_engine  # noqa: E402
 from alledge.device.supervised import supervise  # noqa: E402
 from alledge.errors import EngineError  # noqa: E402
 from tests.device import edgetpu_stub  # noqa: E402
@@ -73,6 +75,14 @@ def inject(bundle, tell, told):
             "never" if back is None else f"{back:.1f}"]
 
 
+def memory(bundle):
+    """Resident memory of the child, MiB: all of it, and what it shares with nobody's files."""
+    with closing(open_engine(bundle)) as engine:
+        engine.infer(fields(1)[0])
+        status = Path(f"/proc/{engine._engine._trunk._child._process.pid}/status").read_text()
+    return [int(re.search(rf"{key}:\s+(\d+)", status).group(1)) / 1024 for key in ("VmRSS", "RssAnon")]
+
+
 def main() -> None:
     about = machine.describe()
     print(f"{about['cpu']}, {about['cores']} cores, Python {about['python']}, load {os.getloadavg()[0]:.1f}\n")
@@ -90,6 +100,9 @@ def main() -> None:
             tell("ok")
             bundle = stub_bundle(folder / f"{told}.alledge", floats=told == "nan")
             print("|", " | ".join([words, *inject(bundle, tell, told)]), "|", flush=True)
+        tell("ok")
+        whole, own = memory(bundle)
+        print(f"\nThe child of this tiny network takes {whole:.0f} MiB, {own:.0f} of them its own.")
 
 
 if __name__ == "__main__":
