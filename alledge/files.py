@@ -1,10 +1,11 @@
 """Put a file on disk whole or not at all."""
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from alledge.errors import OutputError
+from alledge.errors import AlledgeError, OutputError
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -14,19 +15,24 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         OutputError: when the folder is missing, read-only or full; nothing is left behind then.
     """
+    write_pieces(path, (data,))
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """As `write_bytes`, for what is too large for memory. What making a piece raises leaves nothing behind either."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            file.write(data)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except BaseException as error:
         with suppress(OSError):  # the folder itself may be the fault that is reported
             partial.unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise  # interrupted
+        if not isinstance(error, OSError) or isinstance(error, AlledgeError):
+            raise  # interrupted, or of the pieces
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose a folder with room that you own") \
             from error
 

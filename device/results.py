@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from alledge.errors import AlledgeError, UsageError
-from alledge.output import command_group, present, say
+from alledge.output import command_group, emit, present, say
 
 from .cli import ConfigFile, Database, Json
 
@@ -47,10 +47,15 @@ def results_list(
 
     path = _database(database, config)
     rows = select(path, verdict, last, sample, not unverified)
-    if not rows:
+    if as_json:
+        emit({"results": [row.to_json() for row in rows]})
+        return
+    shown = 0
+    for row in rows:
+        print(line(row))
+        shown += 1
+    if not shown:
         say(f"{path}: holds no result{' like that' if verdict or sample else ''}")
-    if rows or as_json:
-        present({"results": [row.to_json() for row in rows]}, [line(row) for row in rows], as_json)
 
 
 @results.command("show")

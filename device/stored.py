@@ -1,11 +1,12 @@
 """Questions to the results database: which fields, one field, all of them as files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from alledge.errors import UsageError
-from alledge.files import write_bytes
+from alledge.files import write_bytes, write_pieces
 from alledge.labels import INCONCLUSIVE, LABELS
 from alledge.verdict import Verdict
 
@@ -13,7 +14,7 @@ from .exports import by_sample, file_name
 from .exports.table import as_csv, as_json, as_lines
 from .store.rows import read_results
 
-WHOLE: dict[str, Callable[[Sequence[Verdict]], bytes]] = {"csv": as_csv, "json": as_json, "jsonl": as_lines}
+WHOLE: dict[str, Callable[[Iterable[Verdict]], Iterator[bytes]]] = {"csv": as_csv, "json": as_json, "jsonl": as_lines}
 BY_SAMPLE = ("html", "fhir")  # a folder, with one file per sample
 
 
@@ -26,8 +27,10 @@ class Exported:
 
 
 def select(database: Path, verdict: str | None = None, last: int | None = None, sample: str | None = None,
-           checked: bool = True) -> list[Verdict]:
+           checked: bool = True) -> Iterator[Verdict]:
     """Stored results in order of their sequence, optionally of one verdict or sample, optionally only the last few.
+
+    They are read as they are asked for: years of them do not fit into a board's memory.
 
     Raises:
         UsageError: for a verdict that does not exist.
@@ -35,7 +38,7 @@ def select(database: Path, verdict: str | None = None, last: int | None = None, 
     """
     if verdict is not None and verdict not in (*LABELS, INCONCLUSIVE):
         raise UsageError(f"verdict {verdict!r} is unknown: expected one of {', '.join((*LABELS, INCONCLUSIVE))}")
-    return list(read_results(database, verdict=verdict, last=last, sample=sample, checked=checked))
+    return read_results(database, verdict=verdict, last=last, sample=sample, checked=checked)
 
 
 def find(database: Path, sequence: int, checked: bool = True) -> Verdict:
@@ -73,9 +76,11 @@ def export(database: Path, out: Path, form: str | None = None, *, verdict: str |
                          f"and --format {' or '.join(BY_SAMPLE)}")
     rows = select(database, verdict, sample=sample, checked=checked)
     if form in WHOLE:
-        write_bytes(out, WHOLE[form](rows))
-        return Exported((out,), len(rows))
-    return Exported(_write_samples(rows, out, form, archive), len(rows))
+        counted = count()
+        write_pieces(out, WHOLE[form](row for row, _ in zip(rows, counted, strict=False)))
+        return Exported((out,), next(counted))
+    fields = list(rows)
+    return Exported(_write_samples(fields, out, form, archive), len(fields))
 
 
 def _write_samples(rows: Sequence[Verdict], out: Path, form: str, archive: Path | None) -> tuple[Path, ...]:
