@@ -23,6 +23,7 @@ from .selftest import replay
 
 RESTARTS, WITHIN_S = 5, 60.0  # how often an engine that fails at once is started again at once
 PROBE_S = 10.0  # and how long to wait from then on, or when it cannot be opened at all
+PROVE_S = 300.0  # how long an accelerator is trusted before it has to reproduce the goldens again
 
 
 def supervise(bundle: Bundle, name: str | None = None, threads: int = 1) -> "Supervised":
@@ -41,7 +42,7 @@ def supervise(bundle: Bundle, name: str | None = None, threads: int = 1) -> "Sup
     try:
         return Supervised(partial(_proven, bundle, chosen, threads), chosen,
                           None if spare is None else partial(_proven, bundle, spare, threads),
-                          restarts=chosen in IN_A_CHILD)
+                          restarts=chosen in IN_A_CHILD, prove=partial(_prove, bundle))
     except (BackendMissing, EngineError) as error:
         if spare is None or isinstance(error, EngineFault):
             raise
@@ -52,13 +53,15 @@ class Supervised:
     """An `Engine` that keeps answering. Not for use by two threads at once, but for `name`, `faults` and `attend`."""
 
     def __init__(self, open_main: Callable[[], Engine], main: str, open_spare: Callable[[], Engine] | None = None, *,
-                 restarts: bool = True, clock: Callable[[], float] = time.monotonic,
+                 restarts: bool = True, prove: Callable[[Engine], None] = lambda engine: None,
+                 clock: Callable[[], float] = time.monotonic,
                  aside: Callable[[Callable[[], None]], None] | None = None) -> None:
         """Open the engine, or its stand-in when the engine has a fault that may pass.
 
         Args:
             open_main, open_spare: give a fresh engine that can be trusted; main: the name of the first.
             restarts: False for an engine in this very process, which one failed field does not spoil.
+            prove: raises an `EngineFault` when an engine that was trusted computes something else by now.
             clock: seconds that never go back; aside: runs a function without waiting for it, else a thread.
 
         Raises:
@@ -66,13 +69,14 @@ class Supervised:
             AlledgeError: whatever of `open_main` has no name as a fault: waiting does not mend it.
         """
         self._open_main, self._open_spare, self._main_name = open_main, open_spare, main
-        self._restarts, self._clock, self._aside = restarts, clock, aside or _in_a_thread
+        self._restarts, self._prove, self._clock, self._aside = restarts, prove, clock, aside or _in_a_thread
         self._main: Engine | None = None
         self._lost: Engine | None = None  # to be closed, aside, before the next is opened
         self._spare: Engine | None = None
         self._lock = Lock()
         self._failures: deque[float] = deque(maxlen=RESTARTS)  # when it failed on a field
         self._due = 0.0
+        self._proven_at = clock()
         self._fault: EngineFault | None = None
         self._opening = self._closed = False
         try:
@@ -105,6 +109,9 @@ class Supervised:
         if main is None:
             return self._stand_in(tensor)
         try:
+            if self._restarts and self._clock() - self._proven_at >= PROVE_S:
+                self._prove(main)
+                self._proven_at = self._clock()
             output = main.infer(tensor)
         except EngineError as error:
             self._lose(error)
@@ -157,7 +164,8 @@ class Supervised:
             self._opening = False
             if not self._closed:
                 self._main, self._fault = engine, fault
-                self._due = self._clock() + PROBE_S
+                self._proven_at = self._clock()
+                self._due = self._proven_at + PROBE_S
                 engine = None
         if engine is not None:
             engine.close()
@@ -198,17 +206,20 @@ def _proven(bundle: Bundle, name: str, threads: int) -> Engine:
     """An engine that reproduces the bundle's goldens."""
     engine = open_engine(bundle, name, threads)
     try:
-        wrong = replay(bundle, engine)
+        _prove(bundle, engine)
     except BaseException:
         engine.close()
         raise
+    return engine
+
+
+def _prove(bundle: Bundle, engine: Engine) -> None:
+    wrong = replay(bundle, engine)
+    if wrong and engine.name in IN_A_CHILD:
+        raise EngineFault("engine-disagrees", wrong[0])
     if wrong:
-        engine.close()
-        if name in IN_A_CHILD:
-            raise EngineFault("engine-disagrees", wrong[0])
         raise BundleRefused(f"{bundle.path}: this machine does not reproduce what the bundle promises ({wrong[0]}); "
                             f"run `alledge doctor {bundle.path}`")
-    return engine
 
 
 def _in_a_thread(work: Callable[[], None]) -> None:

@@ -210,6 +210,16 @@ def test_an_accelerator_that_comes_back_wrong_is_not_trusted(edge_tpu: Callable[
     assert supervised.infer(FIELD).engine == "tflite for coral"
 
 
+def test_plausible_and_wrong_probabilities_are_found_by_the_goldens(
+        edge_tpu: Callable[[str], None], supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
+    edge_tpu("wrong")
+    assert supervised.infer(FIELD).faults == ()  # one answer does not tell
+    monkeypatch.setattr("alledge.device.supervised.PROVE_S", 0.0)
+    answer = supervised.infer(FIELD)
+    assert (answer.engine, answer.faults) == ("tflite for coral", ("engine-disagrees", "engine-on-cpu"))
+    assert "probabilities differ by" in answer.detail
+
+
 def test_without_a_stick_a_device_starts_on_the_cpu_and_without_a_cpu_model_not_at_all(
         edge_tpu: Callable[[str], None], coral_bundle: Bundle, tmp_path: Path) -> None:
     edge_tpu("absent")

@@ -25,8 +25,9 @@ def test_every_engine_is_described_with_where_it_runs() -> None:
 
 
 def test_the_figures_are_the_codes() -> None:
-    assert (supervised.RESTARTS, supervised.WITHIN_S, supervised.PROBE_S) == (5, 60, 10)
+    assert (supervised.RESTARTS, supervised.WITHIN_S, supervised.PROBE_S, supervised.PROVE_S) == (5, 60, 10, 300)
     assert (_child.START_S, _child.ANSWER_S, worker.ALIGNMENT) == (30, 3, 64)
-    for words in ("five times within 60 s", "every 10 s", "for 30 s", "within 3 s", "multiple of 64 bytes"):
+    for words in ("five times within 60 s", "every 10 s", "every 300 s", "for 30 s", "within 3 s",
+                  "multiple of 64 bytes"):
         assert words in TEXT
     assert (worker.QUESTION.size, worker.ANSWER.size) == (8, 8 + 4)

@@ -8,7 +8,7 @@ import pytest
 
 from alledge.device.engine import Output
 from alledge.device.faults import FAULTS, EngineFault
-from alledge.device.supervised import PROBE_S, RESTARTS, WITHIN_S, Supervised, supervise
+from alledge.device.supervised import PROBE_S, PROVE_S, RESTARTS, WITHIN_S, Supervised, supervise
 from alledge.errors import BackendMissing, EngineError
 
 FIELD = np.zeros((4, 4, 3), np.float32)
@@ -34,12 +34,18 @@ class Bench:
     """A supervised engine with its clock, its postponed work and every engine it ever opened in reach."""
 
     def __init__(self, spare: bool = True, absent: Exception | None = None, restarts: bool = True) -> None:
-        self.now, self.absent, self.postponed = 0.0, absent, []
+        self.now, self.absent, self.postponed, self.proofs, self.wrong = 0.0, absent, [], 0, False
         self.mains: list[Scripted] = []
         self.spares: list[Scripted] = []
         self.spare_error: Exception | None = None
         self.engine = Supervised(self._open, "coral", self._open_spare if spare else None, restarts=restarts,
-                                 clock=lambda: self.now, aside=self.postponed.append)
+                                 prove=self._prove, clock=lambda: self.now, aside=self.postponed.append)
+
+    def _prove(self, engine: Any) -> None:
+        assert engine is self.mains[-1]
+        self.proofs += 1
+        if self.wrong:
+            raise EngineFault("engine-disagrees")
 
     def _open(self) -> Scripted:
         if self.absent is not None:
@@ -169,6 +175,24 @@ def test_an_engine_in_this_process_goes_on_with_the_next_field() -> None:
     assert bench.engine.infer(FIELD).faults == ()
     assert bench.engine.faults == ()
     assert (len(bench.mains), bench.postponed) == (1, [])
+
+
+def test_an_accelerator_that_begins_to_compute_wrongly_is_found_out_and_not_asked() -> None:
+    bench = Bench()
+    bench.now += PROVE_S - 1
+    bench.engine.infer(FIELD)
+    assert bench.proofs == 0
+    bench.now += 2
+    for _ in range(2):
+        assert bench.engine.infer(FIELD).faults == ()
+    assert bench.proofs == 1
+    bench.now, bench.wrong = bench.now + PROVE_S, True
+    answer = bench.engine.infer(FIELD)
+    assert (answer.engine, answer.faults) == ("tflite for coral", ("engine-disagrees", "engine-on-cpu"))
+    cpu = Bench(restarts=False)  # a CPU computes today what it computed yesterday
+    cpu.now += PROVE_S
+    cpu.engine.infer(FIELD)
+    assert cpu.proofs == 0
 
 
 def test_closing_closes_what_is_still_being_opened() -> None:
