@@ -53,7 +53,7 @@ def run(
 
     settings = _settings(config, bundle=bundle, camera=camera, display=display, database=database, engine=engine)
     settings = _with_display(settings, as_json)
-    summary = run_device(settings, frames, _teller(settings, as_json))
+    summary = run_device(settings, frames, _teller(settings, as_json), lambda event: say(event.sentence))
     say(f"{'stopped: ' if summary.interrupted else ''}{summary.fields} fields, {summary.conclusive} with a verdict, "
         f"{summary.unreadable} unreadable; results in {settings.database}")
     judge(summary)

@@ -169,8 +169,7 @@ def keep(pipeline: Pipeline, answers: Iterable[Answer | Mark], database: SqliteS
          storage: Storage | None = None, note: str = "") -> Iterator[Pending | Mark]:
     """Decide, archive and send each result to the database's writer, which puts those that wait to disk together.
 
-    Raises:
-        SinkError: when a picture cannot be archived.
+    A result whose picture cannot be archived is not stored: what its row names must be there.
     """
     for answer in answers:
         if not isinstance(answer, Answer):
@@ -178,7 +177,11 @@ def keep(pipeline: Pipeline, answers: Iterable[Answer | Mark], database: SqliteS
             continue
         verdict, shot, look = conclude(pipeline, answer, note), answer.sight.shot, answer.sight.look
         if storage is not None and shot.frame is not None:
-            kept = storage.keep(shot.frame, None if look is None else look.prepared.mask.pixels)
+            try:
+                kept = storage.keep(shot.frame, None if look is None else look.prepared.mask.pixels)
+            except SinkError as error:  # as when its row cannot be written: whoever waits for it is told
+                yield Pending(answer, _failed(error), perf_counter())
+                continue
             verdict = replace(verdict, frame_sha256=kept.frame_sha256, mask_sha256=kept.mask_sha256)
             answer = replace(answer, sight=replace(answer.sight, shot=_without_pixels(shot)))
         decided = perf_counter()
@@ -217,6 +220,12 @@ def _prepared(pipeline: Pipeline, shot: Shot) -> Sight:
     except cv2.error as error:
         return Sight(replace(shot, lost=f"OpenCV cannot prepare it ({error.err})"), None)
     return Sight(replace(shot, timings_ms={**shot.timings_ms, **_took("segment", started)}), look)
+
+
+def _failed(error: SinkError) -> "Future[Verdict]":
+    future: Future[Verdict] = Future()
+    future.set_exception(error)
+    return future
 
 
 def _without_pixels(shot: Shot) -> Shot:

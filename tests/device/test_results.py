@@ -2,9 +2,12 @@
 
 import csv
 import json
+import os
 import sqlite3
 import subprocess
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alledge.config import BundleSettings, DeviceConfig
 from alledge.device.archive import FRAMES, MASKS, Storage, find
 from alledge.device.camera import Frame
 from alledge.device.exports import outward
 from alledge.device.sink import open_sink
+from alledge.device.sink.sqlite import SqliteSink
 from alledge.device.store.backup import back_up
 from alledge.device.store.rows import read_results
 from alledge.device.store.verification import verify
@@ -315,3 +320,66 @@ def test_a_run_archives_what_it_judged_and_tells_the_journal(alledge: Cli, onnx_
     assert (done.returncode, "3 witnesses agree" in done.stdout) == (0, True), done.stderr
     done = alledge("results", "show", 2, "--config", settings)
     assert rows[1].hash in done.stdout
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 6 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.name != "posix" or os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", place],
+                                                            check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount the small file system that is filled here")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_full_disk_is_said_and_waited_out(onnx_bundle: Any, small_disk: Path, tmp_path: Path) -> None:
+    settings, told, said = tmp_path / "device.toml", tmp_path / "told", tmp_path / "said"
+    settings.write_text(f'[results]\ndatabase = "{small_disk}/r.db"\narchive = "{small_disk}/captures"\nfloor = 2\n'
+                        '[trigger]\nname = "interval"\noptions = { seconds = 0.1 }\n')
+    with told.open("w") as out, said.open("w") as err:
+        running = subprocess.Popen([sys.executable, "-m", "alledge", "run", onnx_bundle.path, "--config", settings,
+                                    "--camera", "synthetic://?seed=1&size=96", "--json"], stdout=out, stderr=err)
+    try:
+        wait_until(lambda: len(told.read_text().splitlines()) > 2)
+        (small_disk / "filler").write_bytes(bytes(5_000_000))
+        wait_until(lambda: "too little space" in said.read_text())
+        while_full = len(told.read_text().splitlines())
+        time.sleep(0.5)
+        assert len(told.read_text().splitlines()) <= while_full + 3  # those that were captured before
+        (small_disk / "filler").unlink()
+        wait_until(lambda: len(told.read_text().splitlines()) > while_full + 5)
+        running.terminate()
+        assert running.wait(20) in (0, 3), said.read_text()
+    finally:
+        running.kill()
+        running.wait()
+    assert [json.loads(line)["sequence"] for line in told.read_text().splitlines()] == [
+        row.sequence for row in read_results(small_disk / "r.db")]
+    assert verify(small_disk / "r.db").faults == ()
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.05)
+
+
+def test_a_picture_that_cannot_be_kept_fails_its_result_and_no_other(onnx_bundle: Any, tmp_path: Path) -> None:
+    from threading import Event
+
+    from alledge.device.camera import open_camera
+    from alledge.device.stages import Pending, capture, infer, keep, prepare
+    from alledge.device.station import open_pipeline
+
+    settings = DeviceConfig(bundle=BundleSettings(path=onnx_bundle.path))
+    broken = Storage(tmp_path / "r.db", Path("/proc/captures"))
+    with open_pipeline(settings) as pipeline, closing(SqliteSink(tmp_path / "r.db")) as database, \
+            closing(open_camera("synthetic://?seed=1&size=96")) as camera:
+        answers = infer(pipeline, prepare(pipeline, capture(camera, Event()), 2, archived=True))
+        for pending in keep(pipeline, answers, database, broken):
+            assert isinstance(pending, Pending)
+            assert "/proc/captures" in str(pending.stored.exception(20))
+    assert list(read_results(tmp_path / "r.db")) == []
