@@ -1,6 +1,7 @@
 """An MQTT 5 broker as something that takes one message after another, goes away, or refuses."""
 
 import uuid
+from collections.abc import Callable
 from threading import Condition, Event
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -18,9 +19,19 @@ class ConnectionLost(Exception):
 
 
 class Broker:
-    """An MQTT 5 broker. Each connection is a new one: nothing is sent again behind the caller's back."""
+    """An MQTT 5 broker. Each connection is a new one: nothing is sent again behind the caller's back.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: as `mqtt://user:password@host:1883/topic`; `mqtts` for TLS, port 8883.
+        tell: called once for each time that it cannot be reached, with why.
+
+    Raises:
+        UsageError: for a URL that is none.
+        BackendMissing: without paho-mqtt.
+    """
+
+    def __init__(self, url: str, tell: Callable[[str], None] = lambda sentence: None) -> None:
+        self._tell, self._trouble = tell, ""
         self._host, self._port, self._topic, self._user, self._password, self._secure = _parts(url)
         self._mqtt = _library()
         self._client: Any = None
@@ -35,7 +46,7 @@ class Broker:
         Raises:
             SinkError: when the broker refuses this device.
         """
-        pause = _LEAST_PAUSE_S
+        pause, told = _LEAST_PAUSE_S, False
         while not self._up:
             if stop.is_set():
                 return False
@@ -44,6 +55,9 @@ class Broker:
             if self._refusal:
                 raise SinkError(f"mqtt://{self._host}:{self._port}: the broker refuses this device "
                                 f"({self._refusal}); check user and password of [results] mqtt")
+            if not told:
+                self._tell(f"mqtt://{self._host}:{self._port}: not reached ({self._trouble}); results wait, trying on")
+            told = True
             stop.wait(pause)
             pause = min(2 * pause, _MOST_PAUSE_S)
         return True
@@ -91,8 +105,10 @@ class Broker:
         self._up, self._refusal, self._answered = None, "", {}
         try:
             client.connect(self._host, self._port)
-        except OSError:  # nobody there, or not yet
+        except OSError as error:  # nobody there, or not yet
+            self._trouble = error.strerror or str(error)
             return False
+        self._trouble = "no answer"
         client.loop_start()
         with self._changed:
             self._changed.wait_for(lambda: self._up is not None, _ANSWER_S)

@@ -41,7 +41,7 @@ def forwarding(database: Path, url: str, tell: Callable[[str], None] = lambda se
         SinkError: when another process delivers this database.
     """
     stop = Event()
-    with closing(Broker(url)) as broker, _alone(database):
+    with closing(Broker(url, tell)) as broker, _alone(database):
         thread = Thread(target=_deliver_all, args=(database, broker, stop, tell), name="mqtt", daemon=True)
         thread.start()
         try:
@@ -51,7 +51,8 @@ def forwarding(database: Path, url: str, tell: Callable[[str], None] = lambda se
             thread.join()
 
 
-def deliver_waiting(database: Path, url: str, stop: Event, again: int | None = None) -> int:
+def deliver_waiting(database: Path, url: str, stop: Event, again: int | None = None,
+                    tell: Callable[[str], None] = lambda sentence: None) -> int:
     """Deliver what waits (and everything from result `again` on once more), wait for the broker if need be.
 
     Returns:
@@ -61,7 +62,7 @@ def deliver_waiting(database: Path, url: str, stop: Event, again: int | None = N
         SinkError: when the broker refuses, or the database is not what was written.
         UsageError, BackendMissing: as `forwarding`.
     """
-    with closing(Broker(url)) as broker, _alone(database):
+    with closing(Broker(url, tell)) as broker, _alone(database):
         begin = None if again is None else Head(again - 1, "")
         return len({row.sequence for row in _deliver(database, broker, stop, begin)})
 

@@ -225,7 +225,7 @@ def results_forward(
     path, url = database or settings.database, to or settings.results.mqtt
     if url is None:
         raise UsageError("no broker was given: add --to mqtt://host/topic, or `mqtt` in [results]")
-    count = deliver_waiting(path, url, Event(), again)
+    count = deliver_waiting(path, url, Event(), again, say)
     last = progress_of(path).sequence
     present({"path": str(path), "delivered": count, "last": last}, [f"{count} delivered, the last is {last}"], as_json)
 

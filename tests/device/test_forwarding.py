@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 from typing import Any
 
 import pytest
@@ -31,8 +31,8 @@ class Mosquitto:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
         self._process: subprocess.Popen[bytes] | None = None
-        self._settings = folder / "mosquitto.conf"
-        self._settings.write_text(
+        self.settings = folder / "mosquitto.conf"
+        self.settings.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {folder}/\n"
             "autosave_on_changes true\nautosave_interval 1\nuser root\nmax_queued_messages 0\n")
 
@@ -41,7 +41,7 @@ class Mosquitto:
         return f"mqtt://127.0.0.1:{self.port}/alledge/scope-1"
 
     def start(self) -> None:
-        self._process = subprocess.Popen([shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", self._settings],
+        self._process = subprocess.Popen([shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", self.settings],
                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def kill(self) -> None:
@@ -121,6 +121,28 @@ def test_a_new_database_in_the_old_ones_place_begins_at_its_beginning(broker: Mo
                 sink.write(VERDICT)
         assert deliver_waiting(path, broker.url, Event()) == count
         path.unlink()
+
+
+def test_a_broker_that_refuses_says_why(broker: Mosquitto, tmp_path: Path) -> None:
+    path, access = tmp_path / "results.db", tmp_path / "access"
+    access.write_text("topic write allowed/#\n")
+    access.chmod(0o600)
+    broker.settings.write_text(f"{broker.settings.read_text()}acl_file {access}\n")
+    with closing(open_sink("sqlite", path)) as sink:
+        sink.write(VERDICT)
+    told: list[str] = []
+    stop = Event()
+    Timer(1, broker.start).start()
+    with pytest.raises(SinkError, match="refuses results on topic 'alledge/scope-1'"):
+        deliver_waiting(path, broker.url, stop, tell=told.append)
+    assert told == [f"mqtt://127.0.0.1:{broker.port}: not reached (Connection refused); results wait, trying on"]
+    assert progress_of(path).sequence == 0
+    assert deliver_waiting(path, broker.url.replace("alledge", "allowed"), stop) == 1
+    broker.kill()
+    broker.settings.write_text(broker.settings.read_text().replace("anonymous true", "anonymous false"))
+    broker.start()
+    with pytest.raises(SinkError, match=r"refuses this device \(Not authorized\)"):
+        deliver_waiting(path, broker.url, stop, again=1)
 
 
 @pytest.mark.parametrize("url", ["http://host/topic", "mqtt:///topic", "mqtt://host/a/#", "mqtt://host:port/a",
