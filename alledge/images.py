@@ -15,13 +15,16 @@ from alledge.files import write_bytes
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 MASKS = "masks"  # folder of nucleus masks beside the class folders; no class has that name
 MIN_SIDE = 32  # px; below that a nucleus is a pixel or two
-MAX_PIXELS = 50_000_000  # a 12 MP sensor with room to spare; keeps decoding under about 150 MB
+MAX_PIXELS = 50_000_000  # a 12 MP sensor with room to spare; 150 MB once decoded
 MAX_FILE_BYTES = 200_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 _MEGAPIXELS = MAX_PIXELS // 1_000_000
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _START_OF_SCAN = 0xDA
+_MAX_SCANS = 20  # of a progressive JPEG; encoders write about ten, and every one costs a pass over all pixels
+_MAX_CHUNKS = 1000  # of a PNG before its pixels; what libpng allows by itself
+_BAND = 256  # rows turned from BGR to RGB at a time, so that a large picture is not held twice
 _OPAQUE = 255
 
 Pixels = NDArray[np.uint8]
@@ -55,7 +58,9 @@ def decode_image(data: bytes, name: str) -> Pixels:
         raise _undecodable(name)
     pixels = _drop_opaque_alpha(pixels)
     _check_pixels(pixels, name)
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+    for top in range(0, len(pixels), _BAND):
+        pixels[top:top + _BAND] = cv2.cvtColor(pixels[top:top + _BAND], cv2.COLOR_BGR2RGB)
+    return np.asarray(pixels, np.uint8)
 
 
 def _what_is(path: Path) -> str:
@@ -105,9 +110,26 @@ def _cut_short(data: bytes) -> bool:
     return scan is not None and data.rfind(b"\xff\xd9") < scan
 
 
+def _overlong(data: bytes) -> bool:
+    """True for a small file that would keep a decoder busy for minutes: thousands of scans, or of chunks."""
+    scan = _jpeg_segments(data).get(_START_OF_SCAN)
+    if scan is not None:
+        return data.count(bytes((0xFF, _START_OF_SCAN)), scan) > _MAX_SCANS
+    return data[:8] == _PNG and _chunks_before_pixels(data) > _MAX_CHUNKS
+
+
+def _chunks_before_pixels(data: bytes) -> int:
+    """How many chunks of a PNG come before the first IDAT; counting stops beyond `_MAX_CHUNKS`."""
+    at, count = len(_PNG), 0
+    while at + 8 <= len(data) and data[at + 4:at + 8] != b"IDAT" and count <= _MAX_CHUNKS:
+        at += 12 + int.from_bytes(data[at:at + 4], "big")
+        count += 1
+    return count
+
+
 def _drop_opaque_alpha(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
     if pixels.ndim == 3 and pixels.shape[2] == 4 and pixels.dtype == np.uint8 and pixels[..., 3].min() == _OPAQUE:
-        return pixels[..., :3]
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR))
     return pixels
 
 
@@ -126,11 +148,13 @@ def _check_pixels(pixels: NDArray[np.generic], name: str) -> None:
 
 def _check_header(data: bytes, name: str) -> None:
     """Refuse what a decoder would either choke on or silently reinterpret, before it is unpacked."""
+    if _overlong(data):
+        raise _undecodable(name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own size warning; ours follows
             with Image.open(BytesIO(data), formats=_FORMATS) as header:
-                (width, height), mode, pictures = header.size, header.mode, getattr(header, "n_frames", 1)
+                (width, height), mode, several = header.size, header.mode, _holds_several(header)
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name}: expected at most {_MEGAPIXELS} megapixels, received far more; crop or scale it "
                          "down") from error
@@ -141,8 +165,19 @@ def _check_header(data: bytes, name: str) -> None:
     if mode == "CMYK":
         raise ImageError(f"{name}: expected RGB, received CMYK, whose colours depend on a print profile; save it as "
                          "8-bit RGB")
-    if pictures > 1:
-        raise ImageError(f"{name}: expected one picture, received {pictures} in one file; save them one by one")
+    if several:
+        raise ImageError(f"{name}: expected one picture, received several in one file; save them one by one")
+
+
+def _holds_several(header: Image.Image) -> bool:
+    """Whether a second picture follows. The pages of a TIFF are not counted: a chain of a million takes minutes."""
+    if header.format != "TIFF":
+        return getattr(header, "n_frames", 1) > 1
+    try:
+        header.seek(1)
+    except EOFError:
+        return False
+    return True
 
 
 def _undecodable(name: str) -> ImageError:

@@ -113,7 +113,7 @@ def test_folders_of_masks_and_other_files_are_no_images(rgb, tmp_path):
     ("empty", "received 0"), ("text", "does not decode"), ("cut png", "damaged"), ("cut jpeg", "damaged"),
     ("16-bit", "uint16"), ("CMYK", "CMYK"), ("greyscale", "greyscale"), ("greyscale jpeg", "greyscale"),
     ("tiny", "8x8"), ("huge", "at most 50 megapixels"), ("huge webp", "12000x12000"), ("CMYK tiff", "CMYK"),
-    ("pages", "2 in one file"), ("gif", "does not decode"),
+    ("pages", "several in one file"), ("gif", "does not decode"),
 ])
 def test_unusable_files_are_refused_in_one_sentence_that_names_them(how, says, rgb, tmp_path):
     path = spoiled(rgb, tmp_path, how)
@@ -145,3 +145,23 @@ def test_an_unwritable_place_is_named_and_leaves_nothing(tmp_path):
     with pytest.raises(OutputError, match="cannot be written"):
         write_png(blocker / "a.png", np.zeros((40, 40, 3), np.uint8))
     assert blocker.read_text() == "kept"
+
+
+def test_small_files_that_would_keep_a_decoder_busy_for_minutes_are_refused_at_once(rgb):
+    whole = encode_png(cv2.resize(rgb, (64, 64)))
+    chunks = whole[:33] + chunk(b"abCd", b"") * 5000 + whole[33:]
+    progressive, pages = BytesIO(), BytesIO()
+    Image.fromarray(rgb).save(progressive, "JPEG", progressive=True)
+    scans = progressive.getvalue()
+    last = scans[scans.rfind(b"\xff\xda"):-2]
+    Image.fromarray(rgb).save(pages, "TIFF", save_all=True, append_images=[Image.fromarray(rgb)] * 3)
+    assert decode_image(scans, "x").shape == rgb.shape
+    for data in (chunks, scans[:-2] + last * 2000 + b"\xff\xd9", pages.getvalue()):
+        with pytest.raises(ImageError):
+            decode_image(data, "x")
+
+
+def test_rows_beyond_the_first_band_are_rgb_too():
+    tall = np.zeros((700, 40, 3), np.uint8)
+    tall[..., 0] = 200
+    assert np.array_equal(decode_image(encode_png(tall), "x"), tall)
