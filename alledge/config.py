@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from alledge.errors import UsageError
+from alledge.pooling import LEAST_FIELDS
+from alledge.sample import check_sample_id
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,6 +25,10 @@ SYSTEM_STATE = Path("/var/lib/alledge")
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _sample_id(text: str) -> str:
+    return check_sample_id(text) if text else ""
 
 
 class BundleSettings(_Section):
@@ -66,6 +72,15 @@ class TriggerSettings(_Section):
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
 
+class SampleSettings(_Section):
+    """`[sample]`. id: of the slide whose fields are taken first, without it the next number; least: conclusive fields
+    that a sample's verdict takes.
+    """
+
+    id: Annotated[str, AfterValidator(_sample_id)] = ""
+    least: int = Field(default=LEAST_FIELDS, ge=2, le=1000)
+
+
 class LedSettings(_Section):
     """`[led]`. pin: BCM number of a status LED's pin, 0-27; none when left out."""
 
@@ -97,6 +112,7 @@ class DeviceConfig(_Section):
     engine: EngineSettings = EngineSettings()
     display: DisplaySettings = DisplaySettings()
     trigger: TriggerSettings = TriggerSettings()
+    sample: SampleSettings = SampleSettings()
     led: LedSettings = LedSettings()
     results: ResultSettings = ResultSettings()
 

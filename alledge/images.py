@@ -105,7 +105,7 @@ def _cut_short(data: bytes) -> bool:
     In a JPEG it must follow the start of the scan: a thumbnail in the header has an end marker of its own.
     """
     if data[:8] == _PNG:
-        return b"IEND" not in data[-64:]
+        return not _png_is_whole(data)
     scan = _jpeg_segments(data).get(_START_OF_SCAN)
     return scan is not None and data.rfind(b"\xff\xd9") < scan
 
@@ -116,6 +116,18 @@ def _overlong(data: bytes) -> bool:
     if scan is not None:
         return data.count(bytes((0xFF, _START_OF_SCAN)), scan) > _MAX_SCANS
     return data[:8] == _PNG and _chunks_before_pixels(data) > _MAX_CHUNKS
+
+
+def _png_is_whole(data: bytes) -> bool:
+    """True when every chunk up to the last is there. OpenCV takes room for as many bytes as a chunk says it has: 4 GiB
+    for a damaged length.
+    """
+    at = len(_PNG)
+    while at + 12 <= len(data):
+        if data[at + 4:at + 8] == b"IEND":
+            return True
+        at += 12 + int.from_bytes(data[at:at + 4], "big")
+    return False
 
 
 def _chunks_before_pixels(data: bytes) -> int:

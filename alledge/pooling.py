@@ -5,7 +5,7 @@ and knows better when it does not know; products of probabilities are worse, bec
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from alledge.labels import INCONCLUSIVE, LABELS, TITLES
 from alledge.sample import SampleVerdict
@@ -15,57 +15,82 @@ LEAST_FIELDS = 5  # conclusive ones; with fewer, one field is too large a share 
 LEAST_MEAN = 0.85  # of the leading class: five fields must be of one mind, twenty may have two that are not
 
 
-def pool(sample: str, fields: Sequence[Verdict], least: int = LEAST_FIELDS) -> SampleVerdict:
-    """What the fields of a sample came to, so far.
+class Pool:
+    """A sample as its fields come in; what it keeps does not grow with them.
 
     Args:
         sample: its id.
-        fields: in the order they were taken.
         least: how many conclusive fields it takes.
-
-    Returns:
-        a verdict; inconclusive with its reasons when fields are too few, disagree, or are of several bundles.
     """
-    conclusive = [field for field in fields if field.conclusive]
-    means = {label: sum(field.probabilities.get(label, 0.0) for field in conclusive) / len(conclusive)
-             for label in LABELS} if conclusive else {}
-    leading = max(means, key=lambda label: means[label]) if means else INCONCLUSIVE
-    bundles = _distinct(field.bundle_id for field in fields)
-    missing = max(0, least - len(conclusive))
-    votes = Counter(field.verdict for field in fields)
-    reasons = tuple(_reasons(means.get(leading, 0.0), votes, missing, len(conclusive), bundles))
-    return SampleVerdict(
-        sample=sample,
-        verdict=INCONCLUSIVE if reasons else leading,
-        confidence=means.get(leading, 0.0),
-        probabilities=means,
-        reasons=reasons,
-        votes=dict(votes),
-        doubts=dict(Counter(doubt for field in fields for doubt in _distinct(map(_in_few_words, field.reasons)))),
-        missing=missing,
-        faults=_distinct(name for field in fields for name in field.faults),
-        began_at=fields[0].taken_at if fields else "",
-        ended_at=fields[-1].taken_at if fields else "",
-        bundle_id=bundles[0] if len(bundles) == 1 else "",
-        caveat=", ".join(_distinct(field.caveat for field in fields if field.caveat)),
-    )
+
+    def __init__(self, sample: str, least: int = LEAST_FIELDS) -> None:
+        self._sample, self._least = sample, least
+        self._sums = dict.fromkeys(LABELS, 0.0)
+        self._votes, self._doubts = Counter[str](), Counter[str]()
+        self._times: list[str] = []  # of the first and the last field
+        self._bundles, self._faults, self._caveats = dict[str, None](), dict[str, None](), dict[str, None]()
+
+    @property
+    def fields(self) -> int:
+        """How many have been added."""
+        return self._votes.total()
+
+    def add(self, field: Verdict) -> None:
+        """One more field of the slide."""
+        self._votes[field.verdict] += 1
+        self._doubts.update(dict.fromkeys(map(_in_few_words, field.reasons), 1))
+        self._times = [*self._times[:1], field.taken_at]
+        self._bundles[field.bundle_id] = None
+        self._faults.update(dict.fromkeys(field.faults))
+        self._caveats.update(dict.fromkeys([field.caveat] if field.caveat else []))
+        if field.conclusive:
+            for label in LABELS:
+                self._sums[label] += field.probabilities.get(label, 0.0)
+
+    def verdict(self) -> SampleVerdict:
+        """What they came to; inconclusive with its reasons when they are too few, disagree, or are of two bundles."""
+        conclusive = self.fields - self._votes[INCONCLUSIVE]
+        means = {label: total / conclusive for label, total in self._sums.items()} if conclusive else {}
+        leading = max(means, key=lambda label: means[label]) if means else INCONCLUSIVE
+        reasons = tuple(self._reasons(means.get(leading, 0.0), conclusive))
+        return SampleVerdict(
+            sample=self._sample,
+            verdict=INCONCLUSIVE if reasons else leading,
+            confidence=means.get(leading, 0.0),
+            probabilities=means,
+            reasons=reasons,
+            votes=dict(self._votes),
+            doubts=dict(self._doubts),
+            missing=max(0, self._least - conclusive),
+            faults=tuple(self._faults),
+            began_at=self._times[0] if self._times else "",
+            ended_at=self._times[-1] if self._times else "",
+            bundle_id=next(iter(self._bundles)) if len(self._bundles) == 1 else "",
+            caveat=", ".join(self._caveats),
+        )
+
+    def _reasons(self, mean: float, conclusive: int) -> Iterable[str]:
+        if len(self._bundles) > 1:
+            yield f"its fields were judged by {len(self._bundles)} bundles: take the sample again with one"
+        if conclusive < self._least:
+            yield (f"too few fields: {conclusive} with a verdict of at least {self._least}, "
+                   f"take {self._least - conclusive} more")
+        elif 2 * conclusive < self.fields:
+            yield (f"only {conclusive} of {self.fields} fields had a verdict: see to what the others lack, and take "
+                   "the sample again")
+        elif not mean >= LEAST_MEAN:
+            counts = ", ".join(f"{TITLES[label]} {self._votes[label]}" for label in LABELS if self._votes[label])
+            yield f"the fields disagree ({counts}): take more fields or look at the slide"
 
 
-def _reasons(mean: float, votes: Counter[str], missing: int, conclusive: int,
-             bundles: Sequence[str]) -> Iterable[str]:
-    if len(bundles) > 1:
-        yield f"its fields were judged by {len(bundles)} bundles: take the sample again with one"
-    if missing:
-        yield f"too few fields: {conclusive} with a verdict of at least {conclusive + missing}, take {missing} more"
-    elif not mean >= LEAST_MEAN:
-        counts = ", ".join(f"{TITLES[label]} {votes[label]}" for label in LABELS if votes[label])
-        yield f"the fields disagree ({counts}): take more fields or look at the slide"
+def pool(sample: str, fields: Iterable[Verdict], least: int = LEAST_FIELDS) -> SampleVerdict:
+    """What fields come to; arguments as for `Pool`, in the order they were taken."""
+    gathered = Pool(sample, least)
+    for field in fields:
+        gathered.add(field)
+    return gathered.verdict()
 
 
 def _in_few_words(reason: str) -> str:
     """A reason up to where it becomes a sentence of its own: "out of focus"."""
     return reason.partition(":")[0]
-
-
-def _distinct(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(values))

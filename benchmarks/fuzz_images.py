@@ -4,9 +4,9 @@
     python benchmarks/fuzz_images.py --only NUMBER [--seed 0]        (one case again, with its traceback)
 
 Each case goes through `decode_image`; what decodes goes through the whole pipeline (segmentation, quality, a real
-TFLite engine, decision) with the shipped reference bundle. A child process does the work, so that a crash of native code
-is counted and the next case goes on. Exit code 1 on any exception that is not one of ours, a dead child, a case of more
-than 2 s of CPU time, or more memory than the limit.
+TFLite engine, decision) with the shipped reference bundle. A child process does the work, so that a crash of native
+code is counted and the next case goes on. Exit code 1 on any exception that is not one of ours, a dead child, a case of
+more than 2 s of CPU time, or more memory than the limit.
 """
 
 import argparse
@@ -81,7 +81,8 @@ def judge_file(data: bytes, judge: Judge) -> str:
     """Decode and judge one file: "a verdict", "inconclusive", "refused", or the exception that nobody expected."""
     try:
         rgb = decode_image(data, "case")
-        assert rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3 and rgb.flags.c_contiguous
+        assert (rgb.dtype, rgb.ndim, rgb.shape[2]) == (np.uint8, 3, 3)
+        assert rgb.flags.c_contiguous
         return judge(rgb)
     except AlledgeError as error:
         return "refused" if str(error) and "\n" not in str(error) else f"a message of several lines: {error!r}"
@@ -181,10 +182,10 @@ def page(tally: Tally, options: argparse.Namespace, seconds: float) -> str:
 
 _PAGE = """# Mutated images
 
-`python benchmarks/fuzz_images.py --cases {cases} --seed {seed}`, alledge {version}, {date}, {machine}, {cores} cores, Python {python},
-OpenCV {cv2}, Pillow {pillow}, {wall:.0f} min. Every kind of file (PNG, JPEG, BMP, TIFF, WebP, GIF; grey, palette,
-transparent, CMYK, 16-bit, float, moving, many pages, rotated by EXIF), made from drawn fields, is damaged and goes through decoding; what decodes
-goes through the whole pipeline with the reference bundle on TFLite.
+`python benchmarks/fuzz_images.py --cases {cases} --seed {seed}`, alledge {version}, {date}, {machine}, {cores} cores,
+Python {python}, OpenCV {cv2}, Pillow {pillow}, {wall:.0f} min. Every kind of file (PNG, JPEG, BMP, TIFF, WebP, GIF;
+grey, palette, transparent, CMYK, 16-bit, float, moving, many pages, rotated by EXIF), made from drawn fields, is
+damaged and goes through decoding; what decodes goes through the whole pipeline with the reference bundle on TFLite.
 
 | damage | files | refused with a sentence | decoded, inconclusive | decoded, a verdict |
 |---|---|---|---|---|
@@ -193,11 +194,12 @@ goes through the whole pipeline with the reference bundle on TFLite.
 - Crashes, unexpected exceptions, hangs, too much memory: {failed}
 - Slowest file: {slowest:.2f} s of CPU time, of {limit:.0f} s allowed.
 - Peak memory of the process: {peak:.0f} MiB, of {bound} allowed (the file, its decoded pixels and the runtime; the
-  largest pictures have 50 megapixels, 150 MB each way). At rest {early:.0f} MiB in the first quarter of the run and {late:.0f} MiB in the last.
+  largest pictures have 50 megapixels, 150 MB each way). At rest {early:.0f} MiB in the first quarter of the run and
+  {late:.0f} MiB in the last.
 
-"Whole" files of a kind that is not taken (grey, 16-bit, CMYK ...) are refused too. A damaged JPEG can still be a JPEG: the
-format has no checksum, so pixels may be wrong and nobody can tell; the quality check and the domain gate are what is left. The drawn fields
-themselves are mostly inconclusive, because the reference bundle was taught on real ones.
+"Whole" files of a kind that is not taken (grey, 16-bit, CMYK ...) are refused too. A damaged JPEG can still be a JPEG:
+the format has no checksum, so pixels may be wrong and nobody can tell; the quality check and the domain gate are what
+is left. The drawn fields themselves are mostly inconclusive, because the reference bundle was taught on real ones.
 """
 
 

@@ -6,7 +6,7 @@ Case `number` of a `seed` is always the same bytes.
 import struct
 import zlib
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -52,7 +52,7 @@ def case(seed: int, number: int) -> tuple[str, bytes]:
     return name, _DAMAGE[name](_any(random), random)
 
 
-@lru_cache(maxsize=None)
+@cache
 def written(form: str, side: int, which: int) -> bytes:
     """A drawn field as a whole file."""
     mode, kind, options = FORMS[form]

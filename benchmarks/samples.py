@@ -125,17 +125,18 @@ def rows_of(name: str, judged: Judged) -> Iterator[tuple[str, str]]:
         shares = ways(judged, taken, random)
         told = " | ".join(spread(found) for found in shares.values())
         given, right = pooled(judged, taken, random)
+        correct = spread(right, given) if given.any() else "-"
         yield (f"| {name} | {taken} | {len(shares['majority'])} | {told} |",
-               f"| {name} | {taken} | {len(given)} | {spread(given)} | {spread(right, given) if given.any() else '-'} |")
+               f"| {name} | {taken} | {len(given)} | {spread(given)} | {correct} |")
 
 
 def page(tables: list[tuple[str, str]], mixes: list[str]) -> str:
     newline = "\n"
     return f"""# Fields of a slide, added up
 
-Command: see the head of `benchmarks/samples.py`. {datetime.date.today()}, {platform.machine()}. Out-of-fold verdicts of the reference
-recipe on Taleghani images; groups of similar stain stand in for slides, which the data set does not name. {DRAWS} draws per group;
-intervals are 95 %, bootstrapped over groups.
+Command: see the head of `benchmarks/samples.py`. {datetime.date.today()}, {platform.machine()}. Out-of-fold verdicts of
+the reference recipe on Taleghani images; groups of similar stain stand in for slides, which the data set does not name.
+{DRAWS} draws per group; intervals are 95 %, bootstrapped over groups.
 
 ## Which way
 
@@ -147,8 +148,8 @@ Of fields that were all answered, how often is the slide called right? Nothing a
 
 ## What a device says
 
-`alledge.pooling.pool` on fields as they come, inconclusive ones among them: at least {LEAST_FIELDS} conclusive ones, and a mean of
-{LEAST_MEAN:.0%} or more for the leading class.
+`alledge.pooling.pool` on fields as they come, inconclusive ones among them: at least {LEAST_FIELDS} conclusive ones and
+half of all, and a mean of {LEAST_MEAN:.0%} or more for the leading class.
 
 | judged | fields taken | slides | given a verdict | right when given |
 |---|---|---|---|---|

@@ -1,5 +1,6 @@
 """The device's commands. What does the work is imported when a command runs, so that `--help` stays fast."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,8 @@ def run(
                                                 help="terminal, png or none.")] = None,
     database: Database = None,
     engine: EngineName = None,
+    sample: Annotated[str | None, typer.Option(metavar="ID", show_default=False,
+                                               help="Slide that the fields belong to; its verdict comes last.")] = None,
     as_json: Json = False,
 ) -> None:
     """Capture, segment, classify, show and log, field by field. RESEARCH USE ONLY.
@@ -44,6 +47,8 @@ def run(
 
       alledge run model.alledge --camera "synthetic://?seed=1&class=pre_b" --frames 8 --display png
 
+      alledge run --camera file://slide-17 --sample S-0017
+
       alledge run --config desktop.toml --json | jq .verdict
 
     Stops cleanly on Ctrl-C. Exit code 3 when no field could be given a verdict.
@@ -51,9 +56,11 @@ def run(
     from .run import judge
     from .run import run as run_device
 
-    settings = _settings(config, bundle=bundle, camera=camera, display=display, database=database, engine=engine)
+    settings = _settings(config, bundle=bundle, camera=camera, display=display, database=database, engine=engine,
+                         sample=sample)
     settings = _with_display(settings, as_json)
-    summary = run_device(settings, frames, _teller(settings, as_json), lambda event: say(event.sentence))
+    summary = run_device(settings, frames, _teller(settings, as_json), lambda event: say(event.sentence),
+                         _sample_teller(as_json))
     say(f"{'stopped: ' if summary.interrupted else ''}{summary.fields} fields, {summary.conclusive} with a verdict, "
         f"{summary.unreadable} unreadable; results in {settings.database}")
     judge(summary)
@@ -172,9 +179,10 @@ def device_build_engine(
 
 def _settings(config: Path | None, *, bundle: Path | None = None, camera: str | None = None,
               display: str | None = None, database: Path | None = None, engine: str | None = None,
-              threads: int | None = None) -> "DeviceConfig":
+              threads: int | None = None, sample: str | None = None) -> "DeviceConfig":
     """The configuration with what the command line says laid over it."""
     from alledge.config import load_config
+    from alledge.sample import check_sample_id
 
     said: dict[str, dict[str, Any]] = {
         "bundle": {"path": bundle},
@@ -182,6 +190,7 @@ def _settings(config: Path | None, *, bundle: Path | None = None, camera: str | 
         "display": {"name": display},
         "engine": {"name": engine, "threads": threads},
         "results": {"database": database},
+        "sample": {"id": None if sample is None else check_sample_id(sample)},
     }
     settings = load_config(config)
     changes = {section: getattr(settings, section).model_copy(
@@ -197,6 +206,14 @@ def _with_display(settings: "DeviceConfig", as_json: bool) -> "DeviceConfig":
     if as_json and display.name == "terminal":
         display = display.model_copy(update={"options": {**display.options, "stream": "stderr"}})
     return settings.model_copy(update={"display": display})
+
+
+def _sample_teller(as_json: bool) -> Any:
+    """What to do with a sample's verdict: standard output has one JSON line per field and nothing else."""
+    from .words import sample_words
+
+    stream = sys.stderr if as_json else sys.stdout
+    return lambda verdict: print("\n".join(sample_words(verdict)), file=stream, flush=True)
 
 
 def _teller(settings: "DeviceConfig", as_json: bool) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 from alledge.config import DeviceConfig
 from alledge.errors import EngineError, NoVerdict, SinkError, UsageError
+from alledge.sample import SampleVerdict
 from alledge.verdict import Verdict
 
 from .ahead import Ahead, Newest
@@ -26,6 +27,7 @@ from .stages import Answer, Mark, Pending, Shot, capture, infer, keep, ms, prepa
 from .station import Station, open_station
 from .status_led import Light
 from .supervised import Supervised
+from .trigger import Press
 
 BEAT_S = 0.5  # how often the loop looks up when no field comes
 AT_ONCE = 16  # results that may wait for the disk together: a slow card takes as long for one as for all of them
@@ -40,6 +42,7 @@ class Result:
 
 
 Tell = Callable[[Verdict], None]
+TellSample = Callable[[SampleVerdict], None]
 Note = Callable[[FaultEvent], None]
 
 
@@ -62,7 +65,7 @@ class Summary:
 
 
 def run(config: DeviceConfig, frames: int | None = None, tell: Tell = lambda verdict: None,
-        note: Note = lambda event: None) -> Summary:
+        note: Note = lambda event: None, tell_sample: TellSample = lambda verdict: None) -> Summary:
     """Run a device until its camera ends, `frames` fields are done, or Ctrl-C: what was captured is finished then.
 
     Args:
@@ -70,6 +73,7 @@ def run(config: DeviceConfig, frames: int | None = None, tell: Tell = lambda ver
         frames: how many fields at most; None for all.
         tell: called with each result once it is kept, in the order of the fields.
         note: called with each beginning and end of a fault.
+        tell_sample: called with each sample that was closed, and at the end with the one that was not.
 
     Raises:
         AlledgeError: whatever keeps it from starting or from going on; results given until then are kept.
@@ -82,6 +86,8 @@ def run(config: DeviceConfig, frames: int | None = None, tell: Tell = lambda ver
         for item in results(station, pending.or_idle(BEAT_S)):
             if isinstance(item, FaultEvent):
                 note(item)
+            elif isinstance(item, SampleVerdict):
+                tell_sample(item)
             else:
                 summary.count(item)
                 tell(item.verdict)
@@ -125,14 +131,17 @@ def side_by_side(station: Station, stop: threading.Event, frames: int | None) ->
         sights = ahead(prepare(pipeline, shots, frames, archived), "prepare")
         answers = ahead(infer(pipeline, sights), "infer")
         try:
-            yield ahead(keep(pipeline, answers, station.database, storage if archived else None, station.note), "keep",
-                        AT_ONCE)
+            yield ahead(keep(pipeline, answers, station.database, storage if archived else None, station.note,
+                             station.samples), "keep", AT_ONCE)
         finally:
             stop.set()
 
 
-def results(station: Station, pending: Iterable[Pending | Mark | None]) -> Iterator[Result | FaultEvent]:
-    """Each field's result once it is on disk and handed to the display; and the faults that came between them."""
+Told = Result | FaultEvent | SampleVerdict
+
+
+def results(station: Station, pending: Iterable[Pending | Mark | None]) -> Iterator[Told]:
+    """Each field's result once it is on disk and handed to the display; faults and closed samples come between them."""
     on, unwritten = set[str](), FaultsOn()
     if station.led is not None:
         station.led.show(Light.READY)
@@ -155,7 +164,20 @@ def results(station: Station, pending: Iterable[Pending | Mark | None]) -> Itera
             _signal(station, event, on)
             yield event
         if result is not None:
+            if station.samples is not None:
+                station.samples.add(result.verdict)
             yield result
+        if item is Press.CLOSE_SAMPLE:
+            yield from _close_sample(station)
+    yield from _close_sample(station)
+
+
+def _close_sample(station: Station) -> Iterator[SampleVerdict]:
+    """What the fields since the last closing came to, when there were any; shown, too."""
+    verdict = None if station.samples is None else station.samples.close()
+    if verdict is None:
+        return
+    yield verdict
 
 
 def _acknowledge(station: Station, pending: Pending) -> Result:

@@ -23,6 +23,7 @@ from .engine import Output
 from .events import FaultEvent, FaultsOn
 from .faults import FAULTS, CameraFault, EngineFault
 from .pipeline import Look, Pipeline
+from .samples import Samples
 from .sink.sqlite import SqliteSink
 from .trigger import Press
 
@@ -166,16 +167,20 @@ def infer(pipeline: Pipeline, sights: Iterable[Sight | Mark]) -> Iterator[Answer
 
 
 def keep(pipeline: Pipeline, answers: Iterable[Answer | Mark], database: SqliteSink,
-         storage: Storage | None = None, note: str = "") -> Iterator[Pending | Mark]:
+         storage: Storage | None = None, note: str = "", samples: Samples | None = None) -> Iterator[Pending | Mark]:
     """Decide, archive and send each result to the database's writer, which puts those that wait to disk together.
 
     A result whose picture cannot be archived is not stored: what its row names must be there.
     """
     for answer in answers:
         if not isinstance(answer, Answer):
+            if answer is Press.CLOSE_SAMPLE and samples is not None:
+                samples.move_on()
             yield answer
             continue
         verdict, shot, look = conclude(pipeline, answer, note), answer.sight.shot, answer.sight.look
+        if samples is not None:
+            verdict = samples.mark(verdict)
         if storage is not None and shot.frame is not None:
             try:
                 kept = storage.keep(shot.frame, None if look is None else look.prepared.mask.pixels)

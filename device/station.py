@@ -18,6 +18,7 @@ from .camera import EXAMPLES, Camera, cannot_wait
 from .display import open_display
 from .forwarding import forwarding
 from .pipeline import Pipeline
+from .samples import Samples
 from .showing import Showing, fault_scene
 from .sink import Sink, open_sink
 from .sink.sqlite import SqliteSink
@@ -40,6 +41,7 @@ class Station:
         free_running: whether the camera runs on while nobody looks, so that its newest field is taken.
         patient: whether to wait for room on a full disk; else the run ends.
         note: the operator's, kept with every result.
+        samples: None when fields stand alone.
     """
 
     pipeline: Pipeline
@@ -53,6 +55,7 @@ class Station:
     free_running: bool = False
     patient: bool = False
     note: str = ""
+    samples: Samples | None = None
 
 
 @contextmanager
@@ -106,7 +109,15 @@ def _open_rest(config: DeviceConfig, stack: ExitStack, showing: Showing | None) 
         stack.enter_context(forwarding(config.database, config.results.mqtt, say))
     free_running = cannot_wait(uri)
     return Station(pipeline, camera, database, tuple(sinks), showing, trigger, led, open_storage(config), free_running,
-                   patient=free_running or trigger is not None, note=config.results.note)
+                   patient=free_running or trigger is not None, note=config.results.note,
+                   samples=_open_samples(config))
+
+
+def _open_samples(config: DeviceConfig) -> Samples | None:
+    """Fields add up when a sample was named, and wherever somebody asks for them one by one."""
+    if not config.sample.id and config.trigger.name is None:
+        return None
+    return Samples(config.database, config.sample.id, config.sample.least)
 
 
 def _open_showing(config: DeviceConfig) -> Showing | None:

@@ -3,6 +3,7 @@
 from pathlib import PurePath
 
 from alledge.labels import TITLES
+from alledge.sample import SampleVerdict
 from alledge.verdict import RESEARCH_USE_ONLY, Verdict
 
 _BAR = 24  # characters
@@ -44,6 +45,18 @@ def line(verdict: Verdict) -> str:
     sure = f"  {percent(verdict.confidence)}" if verdict.conclusive else f"  ({'; '.join(verdict.reasons)})"
     caveat = f"  [{verdict.caveat}]" if verdict.caveat else ""
     return f"{verdict.sequence:>6}  {verdict.title}{sure}{caveat}  {verdict.source}"
+
+
+def sample_words(sample: SampleVerdict) -> list[str]:
+    """Lines of plain text of a sample: verdict, classes, fields, reasons."""
+    sure = f"  {percent(sample.confidence)}" if sample.conclusive else ""
+    lines = [f"Sample {sample.sample}: {sample.title}{sure}"]
+    lines += [f"  {TITLES[label]:<14} {bar(p)} {percent(p):>4}" for label, p in sample.probabilities.items()]
+    votes = ", ".join(f"{TITLES[label]} {count}" for label, count in sample.votes.items())
+    doubts = ", ".join(f"{doubt} {count}" for doubt, count in sample.doubts.items())
+    facts = (("fields", votes), ("doubts", doubts), ("faults", ", ".join(sample.faults)), ("", sample.caveat))
+    lines += [f"  {name:<8} {value}" for name, value in facts if value]
+    return [*lines, *(f"  why: {reason}" for reason in sample.reasons), f"  {RESEARCH_USE_ONLY}"]
 
 
 def percent(share: float) -> str:

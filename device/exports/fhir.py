@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 
 from alledge.errors import BackendMissing, SinkError
 from alledge.labels import TITLES
+from alledge.pooling import pool
 from alledge.verdict import RESEARCH_USE_ONLY, Verdict
 
 from . import NO_SAMPLE
@@ -52,14 +53,15 @@ def _report(sample: str, rows: Sequence[Verdict]) -> dict[str, Any]:
     when = {"effectivePeriod": {"start": rows[0].taken_at, "end": rows[-1].taken_at}}
     if not _clock_was_set(rows) or rows[0].taken_at > rows[-1].taken_at:
         when = {}  # the clock was wrong, or was set between the fields; the order of `result` holds all the same
-    counts = {label: sum(row.verdict == label for row in rows) for label in TITLES}
-    found = ", ".join(f"{TITLES[label]} {count}" for label, count in counts.items() if count)
+    pooled = pool(sample, rows)
+    found = ", ".join(f"{TITLES[label]} {count}" for label, count in pooled.votes.items())
+    reasons = "".join(f" {reason}." for reason in pooled.reasons)
     return {
         "resourceType": "DiagnosticReport", "id": _id(rows[-1]), "meta": _RESEARCH, "status": "preliminary",
         "identifier": [{"system": f"{_SYSTEM}:sample", "value": sample}],
         "code": {"text": "Blood smear read by a neural network"},
         "result": [{"reference": _url(row)} for row in rows], **when,
-        "conclusion": f"{RESEARCH_USE_ONLY}. {len(rows)} fields: {found}.",
+        "conclusion": f"{RESEARCH_USE_ONLY}. {pooled.title}.{reasons} {len(rows)} fields: {found}.",
     }
 
 

@@ -13,10 +13,13 @@ from alledge.errors import AlledgeError
 from alledge.images import read_image
 from alledge.labels import TITLES
 from alledge.page import html_page
+from alledge.pooling import pool
+from alledge.sample import SampleVerdict
 from alledge.verdict import Verdict
 
 from .. import archive as pictures
 from ..words import percent
+from . import NO_SAMPLE
 
 _SIDE = 480  # px of a picture on the page: 2 columns on paper at 150 dots per inch
 _JPEG_QUALITY = 90  # of these copies; the archive has the original
@@ -35,12 +38,21 @@ display: grid; place-items: center; text-align: center; font-size: .8rem; color:
 
 def as_page(sample: str, rows: Sequence[Verdict], archive: Path | None = None) -> bytes:
     """The page of one sample; with pictures where the archive has them."""
-    counts = [(TITLES[label], sum(row.verdict == label for row in rows)) for label in TITLES]
-    votes = "".join(f"<div><span>{escape(title)}</span><b>{count}</b></div>" for title, count in counts)
-    body = (f"{_STYLE}<p class=lead>{len(rows)} fields, numbers {rows[0].sequence} to {rows[-1].sequence}.</p>"
-            f"<div class=facts>{votes}</div>{_origin(rows)}<h2>Fields</h2>"
-            f"{''.join(_field(row, archive) for row in rows)}<h2>How to check this page</h2>{_checking(rows[-1])}")
+    pooled = pool(sample, rows)
+    votes = "".join(f"<div><span>{escape(title)}</span><b>{pooled.votes.get(label, 0)}</b></div>"
+                    for label, title in TITLES.items())
+    body = (f"{_STYLE}{_outcome(pooled) if sample != NO_SAMPLE else ''}<p class=lead>{len(rows)} fields, numbers "
+            f"{rows[0].sequence} to {rows[-1].sequence}.</p><div class=facts>{votes}</div>{_origin(rows)}"
+            f"<h2>Fields</h2>{''.join(_field(row, archive) for row in rows)}"
+            f"<h2>How to check this page</h2>{_checking(rows[-1])}")
     return html_page(f"Sample {sample}", body).encode()
+
+
+def _outcome(pooled: SampleVerdict) -> str:
+    """What the fields come to together; fields of no sample come to nothing."""
+    sure = f" {percent(pooled.confidence)}" if pooled.conclusive else ""
+    reasons = "".join(f"<li>{escape(reason)}" for reason in pooled.reasons)
+    return f"<h2>Together: {escape(pooled.title)}{sure}</h2><ul>{reasons}</ul>"
 
 
 def _origin(rows: Sequence[Verdict]) -> str:

@@ -125,6 +125,13 @@ def numbers_used(database: sqlite3.Connection) -> int:
     return found[0]
 
 
+def samples_used(database: sqlite3.Connection, version: int) -> list[str]:
+    """Ids of all samples that have a field; older databases know none."""
+    if version != VERSION:
+        return []
+    return [name for name, in database.execute("SELECT DISTINCT sample FROM results WHERE sample <> ''")]
+
+
 def start(database: sqlite3.Connection) -> str:
     """The link before the first row.
 

@@ -45,7 +45,7 @@ def test_all_faults_at_once_with_what_is_allowed(tmp_path: Path) -> None:
         load_config(path)
     said = str(caught.value)
     assert said.startswith(str(path))
-    assert "key colour is unknown, allowed are bundle, camera, engine, display, trigger, led, results" in said
+    assert "key colour is unknown, allowed are bundle, camera, engine, display, trigger, sample, led, results" in said
     assert "key camera.url is unknown, allowed are camera.uri" in said
     assert "engine.threads" in said
     assert "received 0" in said

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alledge.device.machine import peak_rss_mib
 from alledge.errors import ImageError, OutputError, UsageError
 from alledge.images import decode_image, encode_png, find_images, read_image, write_png
 from alledge.synthetic import draw_field
@@ -165,3 +166,13 @@ def test_rows_beyond_the_first_band_are_rgb_too():
     tall = np.zeros((700, 40, 3), np.uint8)
     tall[..., 0] = 200
     assert np.array_equal(decode_image(encode_png(tall), "x"), tall)
+
+
+def test_a_chunk_that_claims_more_than_the_file_holds_takes_no_memory() -> None:
+    png = bytearray(encode_png(np.zeros((64, 64, 3), np.uint8)))
+    at = png.index(b"IDAT") - 4
+    png[at:at + 4] = b"\xff\xff\xff\xff"
+    before = peak_rss_mib()
+    with pytest.raises(ImageError, match=r"cut short|does not decode"):
+        decode_image(bytes(png), "x.png")
+    assert peak_rss_mib() - before < 100

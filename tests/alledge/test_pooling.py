@@ -53,6 +53,14 @@ def test_a_mixed_slide_has_no_verdict_in_either_order(other: str) -> None:
     assert max(pool("S-0001", mixed).probabilities.values()) < LEAST_MEAN
 
 
+def test_a_slide_that_is_mostly_inconclusive_has_no_verdict_whatever_the_rest_says() -> None:
+    fields = [*(field() for _ in range(6)), *(lost() for _ in range(6))]
+    assert pool("S-0001", fields).verdict == "pre_b"
+    verdict = pool("S-0001", [*fields, lost()])
+    assert not verdict.conclusive
+    assert "only 6 of 13 fields" in verdict.reasons[0]
+
+
 def test_fields_of_two_bundles_do_not_add_up() -> None:
     fields = [*(field() for _ in range(5)), Verdict("pre_b", 0.9, {"pre_b": 0.9}, bundle_id="b2")]
     verdict = pool("S-0001", fields)
