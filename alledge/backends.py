@@ -9,6 +9,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -16,6 +17,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from alledge.errors import BackendMissing, UsageError
 
 _HOME = "alledge.device"
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Why a back end cannot work on this machine, and the command or the action that mends it."""
+
+    what: str
+    remedy: str
 
 
 def names(kind: str) -> list[str]:
@@ -39,7 +48,7 @@ def load(kind: str, name: str) -> Callable[..., Any]:
         raise  # it knows better than pip where its library comes from
     except ImportError as error:
         raise BackendMissing(f"{kind} {name!r} needs {error.name or error}, which is not installed: pip install "
-                             f"'alledge[{name}]' (or {error.name or 'that library'} alone)") from error
+                             f"'alledge[{name}]'") from error
     return create
 
 
@@ -72,12 +81,27 @@ def check(kind: str, name: str, options: Mapping[str, object]) -> dict[str, Any]
         raise UsageError(f"{kind} {name!r}: {'; '.join(_fault(f, allowed) for f in error.errors())}") from error
 
 
-def create(kind: str, name: str, options: Mapping[str, object]) -> Any:
-    """Make a back end, once its options are known to be right.
+def missing(kind: str, name: str, options: Mapping[str, object]) -> Lack | None:
+    """What this machine lacks for a back end, as the `missing` in its file finds (none there: nothing is needed).
 
     Raises:
-        UsageError, BackendMissing: as `check`; and whatever its `create` raises.
+        UsageError, BackendMissing: as `check`.
     """
+    known = check(kind, name, options)
+    look = getattr(importlib.import_module(f"{_HOME}.{kind}.{name}"), "missing", None)
+    return look(**known) if look else None
+
+
+def create(kind: str, name: str, options: Mapping[str, object]) -> Any:
+    """Make a back end, once its options are known to be right and nothing is missing.
+
+    Raises:
+        UsageError: as `check`.
+        BackendMissing: when its library, or the hardware it needs, is not on this machine; and what `create` raises.
+    """
+    lack = missing(kind, name, options)
+    if lack:
+        raise BackendMissing(f"{kind} {name!r}: {lack.what}: {lack.remedy}")
     return load(kind, name)(**check(kind, name, options))
 
 

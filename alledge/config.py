@@ -82,9 +82,9 @@ class SampleSettings(_Section):
 
 
 class LedSettings(_Section):
-    """`[led]`. pin: BCM number of a status LED's pin, 0-27; none when left out."""
+    """`[led]`. pin: BCM number of a status LED's pin, 2-27; none when left out."""
 
-    pin: int | None = Field(default=None, ge=0, le=27)
+    pin: int | None = Field(default=None, ge=2, le=27)
 
 
 class ResultSettings(_Section):

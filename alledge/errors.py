@@ -36,6 +36,10 @@ class EngineError(AlledgeError, RuntimeError):
     """Raised when an inference engine fails or returns something that is not a probability vector."""
 
 
+class DisplayError(AlledgeError, OSError):
+    """Raised when a display cannot be reached, or stops answering. What it should show is kept all the same."""
+
+
 class MemoryExhausted(AlledgeError, MemoryError):
     """Raised when a device has too little memory for what it was asked to hold."""
 

@@ -6,7 +6,7 @@ the person in front of it can do.
 
 from dataclasses import dataclass
 
-from alledge.errors import CameraError, EngineError
+from alledge.errors import CameraError, DisplayError, EngineError
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,11 @@ class Fault:
     name: str
     says: str
     remedy: str
+
+    @property
+    def title(self) -> str:
+        """The name as a heading, e.g. "Camera disconnected"."""
+        return (self.name[:1].upper() + self.name[1:]).replace("-", " ").replace("cpu", "CPU")
 
     @property
     def sentence(self) -> str:
@@ -56,8 +61,8 @@ _ENGINE = (
 )
 _STORE = (
     Fault("storage-failed", "a result cannot be kept", "free some space and check the card"),
-    Fault("storage-full", "too little space is free for results", "free some, captures go on by themselves"),
-    Fault("archive-full", "the archive has reached its quota", "move pictures away or raise it, captures go on then"),
+    Fault("storage-full", "too little space is free", "free some, it goes on by itself"),
+    Fault("archive-full", "the archive has reached its quota", "raise it or move pictures away"),
 )
 _DISPLAY = (
     Fault("display-lost", "the display does not answer", "check its cable"),
@@ -78,4 +83,12 @@ class EngineFault(EngineError):
 
     def __init__(self, name: str, detail: str = "") -> None:
         self.fault, self.detail = FAULTS[name], detail
+        super().__init__(f"{self.fault.sentence}{detail and f' ({detail})'}")
+
+
+class DisplayFault(DisplayError):
+    """Raised when a display fails in a way that has a name. `fault` is that row of `FAULTS`."""
+
+    def __init__(self, name: str, detail: str = "") -> None:
+        self.fault = FAULTS[name]
         super().__init__(f"{self.fault.sentence}{detail and f' ({detail})'}")

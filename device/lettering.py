@@ -24,10 +24,9 @@ def write(draw: ImageDraw.ImageDraw, box: Box, text: str, size: int, ink: Ink, a
 def write_wrapped(draw: ImageDraw.ImageDraw, box: Box, text: str, sizes: tuple[int, ...], ink: Ink) -> None:
     """A sentence over as many lines as the box holds, at the first of `sizes` at which all of it fits."""
     left, top, right, bottom = box
-    for size in sizes:
-        lines, pitch = _wrap(text, size, right - left, draw.fontmode), _pitch(size)
-        if len(lines) * pitch <= bottom - top:
-            break
+    size = next((size for size in sizes if height_of(text, size, right - left, draw.fontmode) <= bottom - top),
+                sizes[-1])
+    lines, pitch = _wrap(text, size, right - left, draw.fontmode), _pitch(size)
     room = max((bottom - top) // pitch, 1)
     if len(lines) > room:
         lines = [*lines[:room - 1], _cut(" ".join(lines[room - 1:]), size, right - left, draw.fontmode)]
@@ -44,6 +43,11 @@ def font_of(size: int) -> Font:
 def width_of(text: str, size: int, mode: str) -> float:
     """Pixels that a line takes in font mode "1" or "L": one-bit letters stand on whole pixels and take more room."""
     return font_of(size).getlength(_spaced(text, mode), mode)
+
+
+def height_of(text: str, size: int, width: int, mode: str) -> int:
+    """Pixels from top to bottom of a text wrapped to a width."""
+    return len(_wrap(text, size, width, mode)) * _pitch(size)
 
 
 def _put(draw: ImageDraw.ImageDraw, x: int, y: int, text: str, size: int, ink: Ink, align: str) -> None:

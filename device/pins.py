@@ -9,7 +9,7 @@ from pydantic import Field
 
 from alledge.errors import BackendMissing, UsageError
 
-Pin = Annotated[int, Field(ge=0, le=27)]  # BCM numbers on the 40-pin header of a Raspberry Pi
+Pin = Annotated[int, Field(ge=2, le=27)]  # BCM numbers on a Raspberry Pi's header; 0 and 1 belong to HATs
 Device = TypeVar("Device")
 
 

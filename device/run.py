@@ -22,7 +22,8 @@ from .ahead import Ahead, Newest
 from .asking import first_after_press, one_a_press
 from .events import FaultEvent, FaultsOn
 from .faults import FAULTS
-from .showing import fault_scene, verdict_scene
+from .notice import STOPPED, Notice, of_fault, over, ready
+from .showing import notice_scene, sample_scene, verdict_scene
 from .stages import Answer, Mark, Pending, Shot, capture, infer, keep, ms, prepare
 from .station import Station, open_station
 from .status_led import Light
@@ -145,6 +146,7 @@ def results(station: Station, pending: Iterable[Pending | Mark | None]) -> Itera
     on, unwritten = set[str](), FaultsOn()
     if station.led is not None:
         station.led.show(Light.READY)
+    _notify(station, ready(station.trigger_name))
     for item in pending:
         events = [] if station.showing is None else station.showing.events()
         result = None
@@ -170,6 +172,13 @@ def results(station: Station, pending: Iterable[Pending | Mark | None]) -> Itera
         if item is Press.CLOSE_SAMPLE:
             yield from _close_sample(station)
     yield from _close_sample(station)
+    _notify(station, STOPPED)
+
+
+def _notify(station: Station, notice: Notice) -> None:
+    """Say how the machine is, where somebody stands in front of it; a run over files leaves its last verdict there."""
+    if station.showing is not None and station.patient:
+        station.showing.post(notice_scene(notice))
 
 
 def _close_sample(station: Station) -> Iterator[SampleVerdict]:
@@ -177,6 +186,8 @@ def _close_sample(station: Station) -> Iterator[SampleVerdict]:
     verdict = None if station.samples is None else station.samples.close()
     if verdict is None:
         return
+    if station.showing is not None:
+        station.showing.post(sample_scene(verdict))
     yield verdict
 
 
@@ -203,7 +214,7 @@ def _signal(station: Station, event: FaultEvent, on: set[str]) -> None:
     """A fault's beginning or end on display and LED; `on` are the names of those that are on."""
     (on.add if event.began else on.discard)(event.fault.name)
     if station.showing is not None:
-        station.showing.post(fault_scene(event.sentence))
+        station.showing.post(notice_scene(of_fault(event.fault) if event.began else over(event.fault)))
     if station.led is not None:
         station.led.show(Light.FAULT if on else Light.READY)
 

@@ -13,13 +13,15 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
+from alledge.sample import SampleVerdict
 from alledge.verdict import Verdict
 
 from .display import Display
 from .events import FaultEvent, FaultsOn
 from .faults import FAULTS
-from .screen import fault_screen, screen
-from .words import words
+from .notice import Notice
+from .screen import notice_screen, sample_screen, screen
+from .words import sample_words, words
 
 Scene = Callable[[Display], None]
 REOPEN_S = 2.0  # between two attempts to open a display that was lost
@@ -30,9 +32,14 @@ def verdict_scene(verdict: Verdict, tile: NDArray[np.uint8] | None) -> Scene:
     return partial(_show_verdict, verdict, tile)
 
 
-def fault_scene(sentence: str) -> Scene:
-    """What is wrong. On a terminal nothing: the same sentence follows on stderr."""
-    return partial(_show_fault, sentence)
+def sample_scene(verdict: SampleVerdict) -> Scene:
+    """A sample's outcome, as `sample_screen` draws it. On a terminal nothing: `run` prints it."""
+    return partial(_show_sample, verdict)
+
+
+def notice_scene(notice: Notice) -> Scene:
+    """How the machine is. On a terminal nothing: the same follows on stderr."""
+    return partial(_show_notice, notice)
 
 
 class Showing:
@@ -145,6 +152,11 @@ def _show_verdict(verdict: Verdict, tile: NDArray[np.uint8] | None, display: Dis
     display.show(picture, words(verdict))
 
 
-def _show_fault(sentence: str, display: Display) -> None:
+def _show_sample(verdict: SampleVerdict, display: Display) -> None:
     if display.mode != "text":
-        display.show(fault_screen(sentence, display.size), [f"Fault: {sentence}"])
+        display.show(sample_screen(verdict, display.size), sample_words(verdict))
+
+
+def _show_notice(notice: Notice, display: Display) -> None:
+    if display.mode != "text":
+        display.show(notice_screen(notice, display.size), notice.words)

@@ -17,9 +17,10 @@ from .archive import Storage, open_storage
 from .camera import EXAMPLES, Camera, cannot_wait
 from .display import open_display
 from .forwarding import forwarding
+from .notice import SELF_TEST, broke_off, cannot_start
 from .pipeline import Pipeline
 from .samples import Samples
-from .showing import Showing, fault_scene
+from .showing import Showing, notice_scene
 from .sink import Sink, open_sink
 from .sink.sqlite import SqliteSink
 from .status_led import Light, StatusLed
@@ -39,6 +40,7 @@ class Station:
         showing, trigger, led: None when there is none.
         storage: None for a run that is not to be stopped by a full disk.
         free_running: whether the camera runs on while nobody looks, so that its newest field is taken.
+        trigger_name: as configured.
         patient: whether to wait for room on a full disk; else the run ends.
         note: the operator's, kept with every result.
         samples: None when fields stand alone.
@@ -54,6 +56,7 @@ class Station:
     storage: Storage | None = None
     free_running: bool = False
     patient: bool = False
+    trigger_name: str | None = None
     note: str = ""
     samples: Samples | None = None
 
@@ -71,11 +74,14 @@ def open_station(config: DeviceConfig) -> Iterator[Station]:
         showing = _open_showing(config)
         if showing is not None:
             stack.enter_context(closing(showing))
+        station = None
         try:
-            yield _open_rest(config, stack, showing)
+            station = _open_rest(config, stack, showing)
+            yield station
         except Exception as error:
             if showing is not None:
-                showing.post(fault_scene(_sentence(error)))
+                why = _sentence(error)
+                showing.post(notice_scene(cannot_start(why) if station is None else broke_off(why)))
             raise
 
 
@@ -98,6 +104,10 @@ def _open_rest(config: DeviceConfig, stack: ExitStack, showing: Showing | None) 
     if led is not None:
         led.show(Light.BUSY)
     uri, asked = _camera_uri(config), config.trigger
+    free_running = cannot_wait(uri)
+    patient = free_running or asked.name is not None
+    if showing is not None and patient:
+        showing.post(notice_scene(SELF_TEST))
     pipeline = stack.enter_context(open_pipeline(config))
     trigger = None
     if asked.name is not None:
@@ -107,9 +117,8 @@ def _open_rest(config: DeviceConfig, stack: ExitStack, showing: Showing | None) 
     assert isinstance(database, SqliteSink)
     if config.results.mqtt is not None:
         stack.enter_context(forwarding(config.database, config.results.mqtt, say))
-    free_running = cannot_wait(uri)
     return Station(pipeline, camera, database, tuple(sinks), showing, trigger, led, open_storage(config), free_running,
-                   patient=free_running or trigger is not None, note=config.results.note,
+                   patient=patient, trigger_name=asked.name, note=config.results.note,
                    samples=_open_samples(config))
 
 
@@ -140,4 +149,4 @@ def _camera_uri(config: DeviceConfig) -> str:
 
 
 def _sentence(error: Exception) -> str:
-    return str(error) if isinstance(error, AlledgeError) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, AlledgeError) else f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -1,10 +1,13 @@
 """A verdict in words: for a terminal, and beside every picture for whoever cannot see it. Pure."""
 
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from alledge.labels import TITLES
 from alledge.sample import SampleVerdict
 from alledge.verdict import RESEARCH_USE_ONLY, Verdict
+
+from .faults import FAULTS
 
 _BAR = 24  # characters
 
@@ -57,6 +60,29 @@ def sample_words(sample: SampleVerdict) -> list[str]:
     facts = (("fields", votes), ("doubts", doubts), ("faults", ", ".join(sample.faults)), ("", sample.caveat))
     lines += [f"  {name:<8} {value}" for name, value in facts if value]
     return [*lines, *(f"  why: {reason}" for reason in sample.reasons), f"  {RESEARCH_USE_ONLY}"]
+
+
+def why(outcome: Verdict | SampleVerdict) -> str:
+    """The first reason, as the sentence it is."""
+    return outcome.reasons[0][:1].upper() + outcome.reasons[0][1:] if outcome.reasons else ""
+
+
+def footnote(verdict: Verdict) -> str:
+    """Field number and time, as far as they are known."""
+    total = verdict.timings_ms.get("total")
+    parts = (f"Field {verdict.sequence}" if verdict.sequence else "", "" if total is None else f"{total:.0f} ms")
+    return "  ·  ".join(part for part in parts if part)
+
+
+def count_of(sample: SampleVerdict) -> str:
+    """How many of a sample's fields had a verdict."""
+    return f"{sample.answered} of {sample.fields} fields answered"
+
+
+def remarks(caveat: str, faults: Sequence[str]) -> list[str]:
+    """What has to be said of the bundle, and the machine's faults in a word or two each."""
+    titles = ", ".join(FAULTS[name].title if name in FAULTS else name for name in faults)
+    return [remark for remark in (caveat, titles) if remark]
 
 
 def percent(share: float) -> str:

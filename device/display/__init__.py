@@ -23,11 +23,11 @@ class Display(Protocol):
         """Show a screen: a picture of `size`, and the same in words. A "text" display is given no picture.
 
         Raises:
-            AlledgeError: when it cannot be shown.
+            DisplayFault: when it cannot be shown. The display may be closed and opened anew, once it is back.
         """
 
     def close(self) -> None:
-        """Let go of the device; what was shown last may stay."""
+        """Let go of the device. What was shown last stays on it, so that a box that stopped can still say why."""
 
 
 def open_display(name: str, options: Mapping[str, object] | None = None) -> Display:
@@ -35,7 +35,8 @@ def open_display(name: str, options: Mapping[str, object] | None = None) -> Disp
 
     Raises:
         UsageError: for an unknown display or option, or a value it cannot use.
-        BackendMissing: when its library is not installed.
+        BackendMissing: when its library, or the port it is on, is not on this machine.
+        DisplayFault: when nothing answers there.
     """
     display: Display = backends.create("display", name, options or {})
     return display

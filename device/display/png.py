@@ -3,32 +3,31 @@
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from alledge.config import state_folder
-from alledge.errors import UsageError
+from alledge.errors import OutputError, UsageError
 from alledge.files import write_bytes
 
-from ..screen import SIZES, SMALL
+from ..canvas import SMALL
+from ..faults import DisplayFault
+
+Size = Literal["128x64", "240x240", "320x240", "480x320", "800x480"]
 
 
-def create(path: str = "", size: str = "240x240") -> "PngDisplay":
+def create(path: str = "", size: Size = "240x240") -> "PngDisplay":
     """Open it.
 
     Args:
         path: a folder for 0001.png, 0002.png ..., or one file that always holds the latest screen (`*.png`);
             empty for `screens` in the state folder.
-        size: "240x240" or "128x64".
-
-    Raises:
-        UsageError: for another size.
+        size: of a panel that it stands in for: an OLED's 128x64 in one bit, or an LCD's in colour.
     """
-    sizes = {f"{w}x{h}": (w, h) for w, h in SIZES}
-    if size not in sizes:
-        raise UsageError(f"display 'png': size {size!r} is unknown, expected {' or '.join(sizes)}")
-    return PngDisplay(Path(path) if path else state_folder() / "screens", sizes[size])
+    width, height = map(int, size.split("x"))
+    return PngDisplay(Path(path) if path else state_folder() / "screens", (width, height))
 
 
 class PngDisplay:
@@ -50,7 +49,10 @@ class PngDisplay:
         image.save(content, "PNG", pnginfo=description, compress_level=1)  # half the time of the default level
         self._shown += 1
         single = self._path.suffix == ".png"
-        write_bytes(self._path if single else self._path / f"{self._shown:04d}.png", content.getvalue())
+        try:
+            write_bytes(self._path if single else self._path / f"{self._shown:04d}.png", content.getvalue())
+        except OutputError as error:
+            raise DisplayFault("display-lost", str(error)) from error
 
     def close(self) -> None:
         """Nothing is held."""

@@ -2,22 +2,17 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
 from PIL import Image
 
-from alledge.errors import UsageError
 
-_STREAMS = ("stdout", "stderr")
+def create(stream: Literal["stdout", "stderr"] = "stdout") -> "TerminalDisplay":
+    """Open it.
 
-
-def create(stream: str = "stdout") -> "TerminalDisplay":
-    """Open it on "stdout" or "stderr".
-
-    Raises:
-        UsageError: for another stream.
+    Args:
+        stream: where the words go.
     """
-    if stream not in _STREAMS:
-        raise UsageError(f"display 'terminal': stream {stream!r} is unknown, expected {' or '.join(_STREAMS)}")
     return TerminalDisplay(stream)
 
 

@@ -21,7 +21,7 @@ def create(pin: Pin = 17, pull_up: bool = True, debounce: Annotated[float, Field
     """Open it.
 
     Args:
-        pin: BCM number, 0-27.
+        pin: BCM number, 2-27.
         pull_up: the button connects the pin to ground (true) or to 3.3 V (false).
         debounce: seconds for which a level must hold to count.
         long_press: seconds from which on a press closes the sample.

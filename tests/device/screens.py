@@ -1,6 +1,6 @@
 """The golden screens: `python tests/device/screens.py` draws them again after an intended change; look at them.
 
-It also draws the README's picture of the displays.
+It also draws the documentation's picture of the displays.
 """
 
 from dataclasses import replace
@@ -8,10 +8,16 @@ from pathlib import Path
 
 from PIL import Image
 
-from alledge.device.screen import LARGE, SMALL, fault_screen, screen
+from alledge.device import notice
+from alledge.device.canvas import SMALL
+from alledge.device.faults import FAULTS
+from alledge.device.screen import notice_screen, sample_screen, screen
+from alledge.sample import SampleVerdict
 from alledge.synthetic import draw_field
 from alledge.verdict import GATE_NOT_MET, Verdict
 
+LARGE, WIDE = (240, 240), (480, 320)
+SIZES = (SMALL, LARGE, WIDE)
 FOLDER = Path(__file__).resolve().parents[1] / "golden" / "screens"
 SURE = Verdict("pre_b", 0.93, {"benign": 0.03, "early_pre_b": 0.04, "pre_b": 0.93, "pro_b": 0.001}, sequence=12,
                timings_ms={"total": 38.2})
@@ -22,8 +28,26 @@ UNSURE = Verdict("inconclusive", 0.43, {"benign": 0.43, "early_pre_b": 0.3, "pre
                  timings_ms={"total": 38.2})
 DROPPED = replace(SURE, caveat=GATE_NOT_MET)
 DROPPED_UNSURE = replace(UNSURE, caveat=GATE_NOT_MET)
+STAND_IN = replace(SURE, faults=("engine-crashed",))
+SAMPLE = SampleVerdict("S-0017", "early_pre_b", 0.91, {"benign": 0.05, "early_pre_b": 0.91, "pre_b": 0.03,
+                                                       "pro_b": 0.01}, votes={"early_pre_b": 8, "inconclusive": 2})
+MIXED = SampleVerdict("S-0018", "inconclusive", 0.6, {"benign": 0.6, "early_pre_b": 0.4, "pre_b": 0.0, "pro_b": 0.0},
+                      ("the fields disagree (Benign 6, Early Pre-B 4): take more fields or look at the slide",),
+                      votes={"benign": 6, "early_pre_b": 4})
 FAULT = "camera file://nope cannot be opened: expected an image or a folder, found nothing there"
+NOTICES = {
+    "starting": notice.STARTING,
+    "self_test": notice.SELF_TEST,
+    "ready": notice.ready("gpio", "S-0017", 3),
+    "cannot_start": notice.cannot_start(FAULT),
+    "camera_lost": notice.of_fault(FAULTS["camera-disconnected"]),
+    "accelerator_lost": notice.of_fault(FAULTS["engine-crashed"]),
+    "disk_full": notice.of_fault(FAULTS["storage-failed"]),
+    "stopping": notice.STOPPING,
+    "stopped": notice.STOPPED,
+}
 PICTURE = Path(__file__).resolve().parents[2] / "docs" / "images" / "displays.png"
+SHEET = (("sure", "unsure", "sample", "ready"), ("camera_lost", "disk_full", "cannot_start", "stand_in"))
 _GAP = 12  # px
 
 
@@ -31,22 +55,26 @@ def draw_all() -> dict[str, Image.Image]:
     """File name -> screen."""
     tile = draw_field("pre_b", 3).rgb
     drawn = {}
-    for size in (SMALL, LARGE):
-        for name, verdict in (("sure", SURE), ("benign", BENIGN), ("unsure", UNSURE),
-                              ("dropped", DROPPED), ("dropped_unsure", DROPPED_UNSURE)):
-            drawn[f"{name}_{size[0]}x{size[1]}.png"] = screen(verdict, size, tile if name != "benign" else None)
-        drawn[f"fault_{size[0]}x{size[1]}.png"] = fault_screen(FAULT, size)
+    for size in SIZES:
+        named = {name: screen(verdict, size, tile if name != "benign" else None)
+                 for name, verdict in (("sure", SURE), ("benign", BENIGN), ("unsure", UNSURE), ("dropped", DROPPED),
+                                       ("dropped_unsure", DROPPED_UNSURE), ("stand_in", STAND_IN))}
+        named |= {"sample": sample_screen(SAMPLE, size), "mixed": sample_screen(MIXED, size)}
+        named |= {name: notice_screen(told, size) for name, told in NOTICES.items()}
+        drawn |= {f"{name}_{size[0]}x{size[1]}.png": image for name, image in named.items()}
     return drawn
 
 
 def contact_sheet(drawn: dict[str, Image.Image]) -> Image.Image:
-    """The large screens in a row, the small ones at twice their size below."""
-    sheet = Image.new("RGB", (4 * 256 + 5 * _GAP, 240 + 128 + 3 * _GAP), "#9aa4b0")
-    for row, size, factor in ((0, LARGE, 1), (1, SMALL, 2)):
-        for column, name in enumerate(("sure", "benign", "unsure", "fault")):
-            image = drawn[f"{name}_{size[0]}x{size[1]}.png"].convert("RGB")
-            image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-            sheet.paste(image, (_GAP + column * (256 + _GAP), _GAP + row * (240 + _GAP)))
+    """Large screens in two rows, and below each the small one at twice its size."""
+    pitch = 240 + 128 + 2 * _GAP
+    sheet = Image.new("RGB", (4 * (256 + _GAP) + _GAP, 2 * pitch + _GAP), "#9aa4b0")
+    for row, names in enumerate(SHEET):
+        for column, name in enumerate(names):
+            x, y = _GAP + column * (256 + _GAP), _GAP + row * pitch
+            sheet.paste(drawn[f"{name}_240x240.png"], (x + 8, y))
+            small = drawn[f"{name}_128x64.png"].convert("RGB")
+            sheet.paste(small.resize((256, 128), Image.Resampling.NEAREST), (x, y + 240 + _GAP))
     return sheet
 
 
@@ -54,6 +82,8 @@ if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
     screens = draw_all()
     contact_sheet(screens).save(PICTURE)
+    for old in FOLDER.glob("*.png"):
+        old.unlink()
     for name, image in screens.items():
         image.save(FOLDER / name)
         print(FOLDER / name)

@@ -41,7 +41,8 @@ def load(kind: str, name: str) -> Any:
 def test_every_kind_has_its_back_ends() -> None:
     assert {kind: backends.names(kind) for kind in ("camera", "engine", "display", "sink", "trigger")} == {
         "camera": ["csi", "emulated", "file", "picamera2", "synthetic", "v4l2", "video"],
-        "engine": ["coral", "onnx", "tensorrt", "tflite"], "display": ["png", "terminal"], "sink": ["jsonl", "sqlite"],
+        "engine": ["coral", "onnx", "tensorrt", "tflite"], "sink": ["jsonl", "sqlite"],
+        "display": ["framebuffer", "png", "sh1106", "ssd1306", "st7789", "terminal"],
         "trigger": ["gpio", "interval", "keyboard"]}
     assert sorted(EXAMPLES) == backends.names("camera")
 
@@ -135,16 +136,20 @@ def test_display(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                  capsys: pytest.CaptureFixture[str]) -> None:
     load("display", name)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with pytest.raises(UsageError, match="option colour is unknown, expected"):
+        open_display(name, {"colour": "red"})
     display: Display
-    with closing(open_display(name)) as display:
+    try:
+        display = open_display(name)
+    except BackendMissing as error:  # tests/device/test_display.py has it on a stand-in bus
+        pytest.skip(str(error))
+    with closing(display):
         assert display.mode in ("1", "RGB", "text")
         for _ in range(2):
             picture = None if display.mode == "text" else screen(VERDICT, display.size)
             display.show(picture, words(VERDICT))
     shown = capsys.readouterr().out
     assert ("Pre-B" in shown) == (display.mode == "text")
-    with pytest.raises(UsageError, match="option colour is unknown, expected"):
-        open_display(name, {"colour": "red"})
 
 
 @pytest.fixture

@@ -168,7 +168,7 @@ def test_no_verdict_is_exit_code_3(tmp_path: Path, bundle_of: Any, onnx_of: Any)
     ([], 2, "no camera was given"),
     (["--camera", SMEARS, "--engine", "tensorrt"], 2, "cannot run a onnx bundle"),
     (["--camera", SMEARS, "--engine", "tflite"], 2, "cannot run a onnx bundle"),
-    (["--camera", SMEARS, "--display", "hologram"], 2, "expected one of png, terminal"),
+    (["--camera", SMEARS, "--display", "hologram"], 2, "expected one of framebuffer, png, sh1106"),
     (["--camera", SMEARS, "--results", "/proc/alledge/r.db"], 1, "results cannot be kept there"),
     (["--camera", SMEARS, "--results", "/dev/full"], 1, "results cannot be kept there"),
 ])
@@ -222,7 +222,7 @@ def test_a_full_second_sink_shows_on_the_display(onnx_bundle: Bundle, tmp_path: 
     with pytest.raises(SinkError, match="/dev/full"):
         run(config(onnx_bundle, tmp_path, display=display, results=results), 2, told.append)
     assert told == []
-    assert "Fault: /dev/full" in description(tmp_path / "now.png", (128, 64))
+    assert "Broke off: /dev/full" in description(tmp_path / "now.png", (128, 64))
     assert len(list(read_results(tmp_path / "results.db"))) >= 1  # kept, but nobody was told
 
 
@@ -241,13 +241,13 @@ def test_no_failure_leaves_a_verdict_on_the_glass(onnx_bundle: Bundle, tmp_path:
     display = DisplaySettings(name="png", rate=0, options={"path": str(glass)})
 
     def fail(verdict: Verdict) -> None:
-        assert "Fault" not in description(glass, (240, 240))
+        assert "Broke off" not in description(glass, (240, 240))
         raise failure
 
     with pytest.raises(type(failure)) as caught:
         run(config(onnx_bundle, tmp_path, display=display), 2, fail)
     assert caught.value is failure
-    assert description(glass, (240, 240)).startswith(f"Fault: {type(failure).__name__}: ")
+    assert description(glass, (240, 240)).startswith("Broke off: ")
 
 
 def test_a_display_that_fails_as_well_does_not_hide_the_cause(onnx_bundle: Bundle, tmp_path: Path) -> None:

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from alledge.device.canvas import SMALL, Canvas
+from alledge.device.faults import FAULTS
 from alledge.device.lettering import write, write_wrapped
-from alledge.device.screen import LARGE, SIZES, SMALL, fault_screen, screen
+from alledge.device.notice import cannot_start, of_fault
+from alledge.device.screen import notice_screen, screen
 from alledge.device.words import line, percent, words
 from alledge.errors import UsageError
 from alledge.labels import INCONCLUSIVE, LABELS, TITLES
@@ -20,6 +23,7 @@ assert spec.loader is not None
 screens = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(screens)
 DRAWN = screens.draw_all()
+LARGE, SIZES = screens.LARGE, screens.SIZES
 LONG = "a sentence that goes on and on " * 12 + "/with/a/path/" + "x" * 200
 
 
@@ -40,7 +44,7 @@ def test_no_golden_is_left_over() -> None:
 def test_every_screen_says_research_use_only(size: tuple[int, int]) -> None:
     strip = (0, size[1] - 11, *size)
     seen = {screen(screens.SURE, size).crop(strip).tobytes(), screen(screens.UNSURE, size).crop(strip).tobytes(),
-            fault_screen(LONG, size).crop(strip).tobytes()}
+            notice_screen(cannot_start(LONG), size).crop(strip).tobytes()}
     assert len(seen) == 1
     assert len(set(seen.pop())) > 1
 
@@ -91,6 +95,18 @@ def test_a_bundle_that_did_not_meet_its_gate_says_so_on_every_screen(size: tuple
 def test_unknown_size_is_refused() -> None:
     with pytest.raises(UsageError, match="320x200 is unknown"):
         screen(screens.SURE, (320, 200))
+
+
+@pytest.mark.parametrize("size", [(240, 240), (320, 240), (240, 320), (480, 320), (800, 480), (1920, 1080)])
+def test_any_colour_screen_has_a_layout(size: tuple[int, int]) -> None:
+    assert screen(screens.SURE, size).size == size
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_and_what_to_do_fit_the_smallest_glass(name: str) -> None:
+    """Four rows of the letters that can still be read, and a heading."""
+    told, canvas = of_fault(FAULTS[name]), Canvas(SMALL)
+    assert canvas.height_of(told.says, 10, 126) + canvas.height_of(told.remedy, 10, 123) <= 4 * 10, told
 
 
 def test_words_say_everything_that_the_picture_says() -> None:

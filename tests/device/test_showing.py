@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from alledge.device.showing import Showing, fault_scene, verdict_scene
+from alledge.device.notice import cannot_start
+from alledge.device.showing import Showing, notice_scene, verdict_scene
 from alledge.errors import BackendMissing
 from alledge.verdict import Verdict
 
@@ -93,9 +94,9 @@ def test_a_lost_display_is_told_found_again_and_shows_the_newest(rate: int, monk
     assert glass.shown == ["Pre-B  3%"]
     time.sleep(0.05)
     assert [(e.fault.name, e.began) for e in showing.events()] == [("display-lost", False)]
-    showing.post(fault_scene("the lamp"))
+    showing.post(notice_scene(cannot_start("the lamp")))
     showing.close()
-    assert glass.shown[-1] == "Fault: the lamp"
+    assert glass.shown[-1] == "Cannot start: The lamp."
     assert glass.opened == 2
 
 

@@ -1,0 +1,84 @@
+"""What the machine says of itself, between and instead of verdicts: how it is, and what to do. Pure."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from alledge.verdict import RESEARCH_USE_ONLY
+
+from .faults import Fault
+
+
+class Tone(Enum):
+    """Whether one waits, acts or mends."""
+
+    BUSY = "busy"
+    READY = "ready"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Attributes: heading: in a word or two; says: how it is; remedy: what the person in front of it can do."""
+
+    heading: str
+    says: str
+    remedy: str = ""
+    tone: Tone = Tone.BUSY
+
+    @property
+    def words(self) -> list[str]:
+        """The same for a terminal, and for whoever cannot see the picture."""
+        return [f"{self.heading}: {self.says}", *([f"  do: {self.remedy}"] if self.remedy else []),
+                f"  {RESEARCH_USE_ONLY}"]
+
+
+STARTING = Notice("Starting", "Opening the camera and the model.", "Please wait.")
+SELF_TEST = Notice("Self-test", "Repeating what this model answered when it was made.", "Please wait.")
+STOPPING = Notice("Stopping", "Writing the last results.", "Do not switch off yet.")
+STOPPED = Notice("Stopped", "All results are on disk.", "Switch off, or start it again.")
+
+_HOW = {
+    "gpio": "Press for a field. Hold to close the sample.",
+    "keyboard": "Space for a field, s to close the sample, q to stop.",
+    "interval": "It takes the next field by itself.",
+    None: "It takes the next field by itself.",
+}
+
+
+def ready(trigger: str | None, sample: str = "", fields: int = 0) -> Notice:
+    """Waiting for a field.
+
+    Args:
+        trigger: name of the trigger that is waited for; None where every frame is judged.
+        sample: id of the open sample, if there is one.
+        fields: how many of its fields were judged.
+    """
+    says = f"Sample {sample}, {fields} field{'' if fields == 1 else 's'} so far." if sample else "Waiting for a field."
+    return Notice("Ready", says, _HOW.get(trigger, _HOW[None]), Tone.READY)
+
+
+def cannot_start(sentence: str) -> Notice:
+    """Start-up failed, and why."""
+    return Notice("Cannot start", _sentence(sentence), "Mend this, then start again. `alledge doctor` tells more.",
+                  Tone.FAULT)
+
+
+def broke_off(sentence: str) -> Notice:
+    """A run ended on its own, and why."""
+    return Notice("Broke off", _sentence(sentence), "Mend this, then start again. Results until now are kept.",
+                  Tone.FAULT)
+
+
+def of_fault(fault: Fault) -> Notice:
+    """A fault of the machine, while it lasts."""
+    return Notice(fault.title, _sentence(fault.says), _sentence(fault.remedy), Tone.FAULT)
+
+
+def over(fault: Fault) -> Notice:
+    """A fault that has ended by itself, or been mended."""
+    return Notice(fault.title, "It is over.", tone=Tone.READY)
+
+
+def _sentence(text: str) -> str:
+    """With a capital letter and a full stop, as it stands alone on a screen."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", ")")) else ".")
