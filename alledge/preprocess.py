@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -103,9 +104,27 @@ def resize(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = rgb[top:top + side, left:left + side]
-    if side == size:
+    if side <= size:
+        return square if side == size else _resized(square, size, cv2.INTER_LINEAR_EXACT)
+    return _shrunk(square, size)
+
+
+def _shrunk(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Averaged over areas, to the same bytes on every processor.
+
+    OpenCV adds up in float, and ARM's fused multiply-add rounds another way than x86 does: 1 byte in 10,000 differed.
+    By a whole factor it adds integers; for the rest of the way double precision leaves rounding nothing to decide.
+    """
+    side = square.shape[0]
+    factor = max(k for k in range(1, side // size + 1) if side % k == 0)
+    if factor > 1:
+        square = _resized(square, side // factor, cv2.INTER_AREA)
+    if square.shape[0] == size:
         return square
-    way = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    return np.rint(_resized(square.astype(np.float64), size, cv2.INTER_AREA)).astype(np.uint8)
+
+
+def _resized(square: NDArray[Any], size: int, way: int) -> NDArray[Any]:
     return np.asarray(cv2.resize(square, (size, size), interpolation=way))
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from alledge.errors import AlledgeError, DataError
 
 from .bias_correction import correct_biases
+from .probability_range import widen_probabilities
 from .trained import OUTPUTS
 
 INPUT = "image"
@@ -67,6 +68,8 @@ def quantise(model: Any, tiles: Sequence[NDArray[np.float32]], low: float, high:
 
     integer = schema.ModelT.InitFromPackedBuf(content)
     correct_biases(integer, schema.ModelT.InitFromPackedBuf(real), tiles[:: max(1, len(tiles) // _MEAN_TILES)], real)
+    if OUTPUTS[0] in names:
+        widen_probabilities(integer, names.index(OUTPUTS[0]))
     return _named(integer, (INPUT, *names))
 
 
