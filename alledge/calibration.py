@@ -5,6 +5,7 @@ of fold keeps its own); applied by the device. Everything is plain NumPy over ar
 """
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,14 @@ class DomainGate(BaseModel):
 
     def distance(self, measured: Array) -> NDArray[np.float64]:
         """[n] distances of [n, d] to the nearest class mean."""
-        whiten = np.asarray(self.whiten)
-        means = np.asarray(self.means) @ whiten
+        whiten, means = self._arrays
         return np.linalg.norm((measured @ whiten)[:, None] - means, axis=2).min(1)
+
+    @cached_property
+    def _arrays(self) -> tuple[Array, Array]:
+        """The matrix and the whitened means: made once, a device asks at every field."""
+        whiten = np.asarray(self.whiten)
+        return whiten, np.asarray(self.means) @ whiten
 
 
 class Calibration(BaseModel):
