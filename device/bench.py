@@ -26,6 +26,7 @@ from alledge.errors import EngineError, UsageError
 from alledge.images import write_png
 from alledge.labels import LABELS
 from alledge.manifest import Manifest
+from alledge.sample import SampleVerdict
 from alledge.synthetic import draw_field
 from alledge.verdict import Verdict
 
@@ -162,8 +163,10 @@ def _station(folder: Path, pipeline: Pipeline, images: list[Path], rate: float) 
 
 def _judged(station: Station, pending: Iterable[Pending | Mark]) -> Iterator[Verdict]:
     for item in results(station, pending):
+        if isinstance(item, SampleVerdict):
+            continue
         if isinstance(item, FaultEvent) or item.answer.output is None:  # what a stand-in takes says nothing either
-            words = item.sentence if isinstance(item, FaultEvent) else item.answer.failure or item
+            words = item.sentence if isinstance(item, FaultEvent) else item.answer.failure
             raise EngineError(f"the benchmark stopped at a field that failed: {words}")
         yield item.verdict
 

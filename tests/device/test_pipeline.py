@@ -35,7 +35,7 @@ def test_clean_fields_are_not_complained_about(seed: int) -> None:
 @pytest.mark.parametrize(("spoil", "said"), [
     (lambda rgb: cv2.GaussianBlur(rgb, (0, 0), 5), "out of focus"),
     (lambda rgb: (rgb * 0.3).astype(np.uint8), "too dark"),
-    (lambda rgb: np.where(np.arange(224)[:, None, None] < 100, 0, rgb).astype(np.uint8), "is black"),
+    (lambda rgb: np.where(np.arange(224)[:, None, None] < 100, 0, rgb).astype(np.uint8), "partly black"),
     (lambda rgb: np.clip(rgb.astype(int) + 90, 0, 255).astype(np.uint8), "overexposed"),
 ])
 def test_a_spoiled_field_is_complained_about(spoil: Callable[[Any], Any], said: str) -> None:

@@ -1,0 +1,172 @@
+"""How far is a whole run from the bare engine? Throughput, latency and memory; writes docs/results/runtime.md.
+
+    python benchmarks/runtime.py [--fields 400] [--rounds 7]
+
+Everything is on: camera watch, segmentation, quality, the shipped int8 model, decision, SQLite with synchronous=FULL,
+and a PNG display five times a second. The camera gives drawn fields of 1280x720 that were drawn before. Runs and bare
+loops of `engine.infer` take turns, so that whatever else the machine does hits both alike; the ratio is what to read.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from time import perf_counter, process_time
+
+import cv2
+import numpy as np
+
+from alledge import reference
+from alledge.bundle import Bundle
+from alledge.config import CameraSettings, DeviceConfig, DisplaySettings, ResultSettings, TriggerSettings
+from alledge.device import machine
+from alledge.device.engine import open_engine
+from alledge.device.run import run
+from alledge.images import write_png
+from alledge.preprocess import prepare_field, resize
+from alledge.synthetic import draw_field
+from alledge.verdict import Verdict
+
+CAMERA = "synthetic://?seed=1&width=1280&height=720&fields=16"
+LEAST_THROUGHPUT, MOST_LATENCY, MOST_RSS = 0.85, 1.6, 200  # share of the bare loop; times segment + infer; MiB
+PAUSE_S = 0.1  # between two fields where latency is measured, so that none waits for the one before
+PACED = 60  # fields of a round of latency
+SETTLED = 20  # fields before anything counts
+
+
+def config(folder: Path, trigger: bool = False) -> DeviceConfig:
+    """Everything on; with a trigger one field at a time."""
+    asked = TriggerSettings(name="interval", options={"seconds": PAUSE_S}) if trigger else TriggerSettings()
+    return DeviceConfig(camera=CameraSettings(uri=CAMERA), trigger=asked,
+                        display=DisplaySettings(name="png", rate=5, options={"path": str(folder / "now.png")}),
+                        results=ResultSettings(database=folder / "results.db", floor=0))
+
+
+def bare(fields: int) -> tuple[float, float]:
+    """Fields a second and CPU milliseconds a field of `engine.infer` alone."""
+    bundle = Bundle.open(reference.BUNDLE)
+    tensor = prepare_field(draw_field("pre_b", 1).rgb, bundle.manifest.preprocessing).tensor
+    with closing(open_engine(bundle)) as engine:
+        for _ in range(SETTLED):
+            engine.infer(tensor)
+        wall, cpu = perf_counter(), process_time()
+        for _ in range(fields):
+            engine.infer(tensor)
+        return fields / (perf_counter() - wall), (process_time() - cpu) / fields * 1e3
+
+
+def whole(fields: int) -> tuple[float, float]:
+    """The same of a run, from the field after `SETTLED` to the last."""
+    marks: list[tuple[float, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        run(config(Path(folder)), fields + SETTLED, lambda verdict: marks.append((perf_counter(), process_time())))
+    (wall, cpu), (wall_end, cpu_end) = marks[SETTLED - 1], marks[-1]
+    return fields / (wall_end - wall), (cpu_end - cpu) / fields * 1e3
+
+
+def latency() -> tuple[float, dict[str, float]]:
+    """Median `total` over median segmentation plus inference alone, and the median of each stage, in ms."""
+    told: list[Verdict] = []
+    with tempfile.TemporaryDirectory() as folder:
+        run(config(Path(folder), trigger=True), PACED + SETTLED, told.append)
+    stages = {stage: float(np.median([v.timings_ms[stage] for v in told[SETTLED:]])) for stage in told[-1].timings_ms}
+    return stages["total"] / alone(), stages
+
+
+def alone() -> float:
+    """Median milliseconds of segmentation and inference of one 1280x720 field, one after the other, nothing else."""
+    bundle = Bundle.open(reference.BUNDLE)
+    settings, taken = bundle.manifest.preprocessing, []
+    field = cv2.resize(draw_field("pre_b", 1, 1280).rgb, (1280, 720))
+    with closing(open_engine(bundle)) as engine:
+        for _ in range(PACED + SETTLED):
+            start = perf_counter()
+            engine.infer(prepare_field(resize(field, settings.size), settings).tensor)
+            taken.append((perf_counter() - start) * 1e3)
+    return float(np.median(taken[SETTLED:]))
+
+
+def peak_rss(fields: int) -> float:
+    """MiB of `alledge run` in a process of its own, on files: drawing fields takes more memory than judging them."""
+    with tempfile.TemporaryDirectory() as folder:
+        slide = Path(folder) / "slide"
+        write_png(slide / "0.png", cv2.resize(draw_field("pre_b", 1, 1280).rgb, (1280, 720)))
+        for i in range(1, fields):
+            (slide / f"{i}.png").hardlink_to(slide / "0.png")
+        toml = Path(folder) / "device.toml"
+        toml.write_text(f'[camera]\nuri = "file://{slide}"\n[display]\nname = "png"\n[display.options]\npath = '
+                        f'"{folder}/now.png"\n[results]\ndatabase = "{folder}/r.db"\nfloor = 0\n')
+        subprocess.run([sys.executable, "-m", "alledge", "run", "--config", toml, "--frames", str(fields)],
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def spread(values: list[float], digits: int = 2) -> str:
+    """Median, least and largest."""
+    return f"{np.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def row(what: str, values: list[float], asked: str, met: bool) -> str:
+    """One target."""
+    return f"| {what} | {spread(values)} | {asked} | {'yes' if met else '**no**'} |"
+
+
+def page(rounds: list[dict[str, float]], paced: list[tuple[float, dict[str, float]]], rss: float, fields: int) -> str:
+    about = machine.describe()
+    shares, times = [r["whole"] / r["bare"] for r in rounds], [ratio for ratio, _ in paced]
+    stages = " | ".join(f"{np.median([s[stage] for _, s in paced]):.2f}" for stage in paced[0][1])
+    targets = (row("throughput over that of `engine.infer` alone", shares, f"{LEAST_THROUGHPUT} or more",
+                   float(np.median(shares)) >= LEAST_THROUGHPUT),
+               row("one field at a time: all of it over segmentation and inference alone", times,
+                   f"{MOST_LATENCY} or less", float(np.median(times)) <= MOST_LATENCY),
+               row("peak memory of `alledge run` on files, MiB", [rss], f"{MOST_RSS} or less", rss <= MOST_RSS))
+    fps = {name: spread([r[name] for r in rounds], 0) for name in ("whole", "bare")}
+    cpu = {name: spread([r[f"{name}_cpu"] for r in rounds]) for name in ("whole", "bare")}
+    return f"""# The runtime against the bare engine
+
+`python benchmarks/runtime.py --fields {fields} --rounds {len(rounds)}`, {datetime.date.today()}, {about['cpu']},
+{about['cores']} cores, {platform.system()}, Python {about['python']}; load average {os.getloadavg()[1]:.1f} (other work
+ran beside it where that is above 2). Camera watch, segmentation, quality, the shipped int8 model (LiteRT, one thread),
+decision, SQLite FULL, PNG at 5 Hz; drawn fields of 1280x720 (emulated camera). Medians, in brackets the least and the
+largest of the rounds. Not a board.
+
+| | measured | asked for | met |
+|---|---|---|---|
+{chr(10).join(targets)}
+
+Fields a second: {fps['whole']} of a run, {fps['bare']} of the bare engine. CPU per field: {cpu['whole']} ms and
+{cpu['bare']} ms. With two cores a run can keep up with the engine only while it needs less than twice as much.
+
+Milliseconds of one field at a time, median of each stage:
+
+| {' | '.join(paced[0][1])} |
+|{'---|' * len(paced[0][1])}
+| {stages} |
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fields", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=Path("docs/results/runtime.md"))
+    given = parser.parse_args()
+    cv2.setNumThreads(1)
+    rss = peak_rss(given.fields)
+    rounds, paced = [], []
+    for number in range(given.rounds):
+        (loop, loop_cpu), (all_of_it, all_cpu) = bare(given.fields), whole(given.fields)
+        rounds.append({"bare": loop, "bare_cpu": loop_cpu, "whole": all_of_it, "whole_cpu": all_cpu})
+        print(f"round {number + 1}: {all_of_it:.0f} of {loop:.0f} fields/s", flush=True)
+        paced.append(latency())
+    given.out.write_text(page(rounds, paced, rss, given.fields), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
