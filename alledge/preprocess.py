@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alledge.segmentation import Mask, Mode, check_pixels, segment
 
+_FAR = 3  # times the wanted side: from there on double precision would take much memory
 NUCLEI_SHARE = 0.02  # of the pixels: sparse fields have about that much nucleus
 _WEIGHT_SCALE, _WEIGHT_OFFSET = 1 / 127.5, -1.0  # the range that most networks' images have, which int8 shares
 
@@ -112,10 +113,15 @@ def _shrunk(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Averaged over areas, to the same bytes on every processor.
 
     OpenCV adds up in float, and ARM's fused multiply-add rounds another way than x86 does: 1 byte in 10,000 differed.
-    By a whole factor it adds integers; for the rest of the way double precision leaves rounding nothing to decide.
+    By a whole factor it adds integers; for the rest of the way double precision leaves rounding nothing to decide. Where
+    no factor fits, less than one pixel of the result is trimmed at two edges, so that one does.
     """
     side = square.shape[0]
     factor = max(k for k in range(1, side // size + 1) if side % k == 0)
+    if side > _FAR * size * factor:
+        factor = side // size
+        edge, side = side % factor // 2, side - side % factor
+        square = square[edge:edge + side, edge:edge + side]
     if factor > 1:
         square = _resized(square, side // factor, cv2.INTER_AREA)
     if square.shape[0] == size:
