@@ -106,7 +106,7 @@ def test_resizing_gives_the_same_bytes_on_every_processor(side):
     assert hashlib.md5(np.ascontiguousarray(resize(noise, 224)).tobytes()).hexdigest()[:12] == BYTES[side]
 
 
-@pytest.mark.parametrize("side", [240, 480, 719, 1000, 1080])
+@pytest.mark.parametrize("side", [240, 480, 720, 1000, 1080, 3040])
 def test_whole_steps_first_is_as_good_as_averaging_at_once(side):
     rgb = cv2.resize(draw_field("pre_b", 1).rgb, (side, side), interpolation=cv2.INTER_CUBIC)
     at_once = cv2.resize(rgb, (224, 224), interpolation=cv2.INTER_AREA)
