@@ -37,6 +37,9 @@ def run(
     engine: EngineName = None,
     sample: Annotated[str | None, typer.Option(metavar="ID", show_default=False,
                                                help="Slide that the fields belong to; its verdict comes last.")] = None,
+    trigger: Annotated[str | None, typer.Option(metavar="NAME", show_default=False,
+                                                help="gpio, keyboard or interval; else every frame is judged.")] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Plain lines, on a terminal, too.")] = False,
     as_json: Json = False,
 ) -> None:
     """Capture, segment, classify, show and log, field by field. RESEARCH USE ONLY.
@@ -49,18 +52,27 @@ def run(
 
       alledge run --camera file://slide-17 --sample S-0017
 
+      alledge run --camera v4l2:///dev/video0 --trigger keyboard
+
       alledge run --config desktop.toml --json | jq .verdict
 
     Stops cleanly on Ctrl-C. Exit code 3 when no field could be given a verdict.
     """
+    from rich.console import Console
+
+    from .live import live
     from .run import judge
     from .run import run as run_device
 
     settings = _settings(config, bundle=bundle, camera=camera, display=display, database=database, engine=engine,
-                         sample=sample)
+                         sample=sample, trigger=trigger)
     settings = _with_display(settings, as_json)
-    summary = run_device(settings, frames, _teller(settings, as_json), lambda event: say(event.sentence),
-                         _sample_teller(as_json))
+    if sys.stdout.isatty() and not (as_json or headless or settings.display.name == "terminal"):
+        with live(Console()) as told:
+            summary = run_device(settings, frames, *told)
+    else:
+        summary = run_device(settings, frames, _teller(settings, as_json), lambda event: say(event.sentence),
+                             _sample_teller(as_json))
     say(f"{'stopped: ' if summary.interrupted else ''}{summary.fields} fields, {summary.conclusive} with a verdict, "
         f"{summary.unreadable} unreadable; results in {settings.database}")
     judge(summary)
@@ -179,7 +191,8 @@ def device_build_engine(
 
 def _settings(config: Path | None, *, bundle: Path | None = None, camera: str | None = None,
               display: str | None = None, database: Path | None = None, engine: str | None = None,
-              threads: int | None = None, sample: str | None = None) -> "DeviceConfig":
+              threads: int | None = None, sample: str | None = None,
+              trigger: str | None = None) -> "DeviceConfig":
     """The configuration with what the command line says laid over it."""
     from alledge.config import load_config
     from alledge.sample import check_sample_id
@@ -190,6 +203,7 @@ def _settings(config: Path | None, *, bundle: Path | None = None, camera: str | 
         "display": {"name": display},
         "engine": {"name": engine, "threads": threads},
         "results": {"database": database},
+        "trigger": {"name": trigger},
         "sample": {"id": None if sample is None else check_sample_id(sample)},
     }
     settings = load_config(config)
