@@ -33,7 +33,7 @@ from alledge.preprocess import prepare_field, resize
 from alledge.synthetic import draw_field
 from alledge.verdict import Verdict
 
-CAMERA = "synthetic://?seed=1&width=1280&height=720&fields=16"
+CAMERA = "synthetic://?seed=1&width=1280&height=720&fields=6"
 LEAST_THROUGHPUT, MOST_LATENCY, MOST_RSS = 0.85, 1.6, 200  # share of the bare loop; times segment + infer; MiB
 PAUSE_S = 0.1  # between two fields where latency is measured, so that none waits for the one before
 PACED = 60  # fields of a round of latency

@@ -1,7 +1,8 @@
 """Is this picture good enough to be judged at all? Cheap figures on the model's tile, and a sentence for each fault.
 
-The limits lie between clean fields and the level from which verdicts go wrong: docs/results/quality.md has both for the
-2,799 listed Taleghani images and 300 drawn fields.
+The limits lie outside clean fields and, where light clips, below the level from which verdicts go wrong. Blur, darkness
+and cast cost answers before they cost right ones: there the sentence is worth more than the refusal, because it says
+what to do. Measured on the listed Taleghani images and drawn fields: docs/results/quality.md.
 """
 
 from collections.abc import Mapping
