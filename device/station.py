@@ -9,12 +9,13 @@ import cv2
 
 from alledge import reference
 from alledge.config import DeviceConfig
-from alledge.errors import AlledgeError, UsageError
+from alledge.errors import AlledgeError
 from alledge.output import say
 
 from .admission import open_bundle
 from .archive import Storage, open_storage
-from .camera import EXAMPLES, Camera, cannot_wait
+from .camera import Camera, cannot_wait
+from .conflicts import refuse
 from .display import open_display
 from .forwarding import forwarding
 from .notice import SELF_TEST, broke_off, cannot_start
@@ -100,10 +101,11 @@ def bundle_path(config: DeviceConfig) -> Path:
 
 
 def _open_rest(config: DeviceConfig, stack: ExitStack, showing: Showing | None) -> Station:
+    refuse(config)
     led = None if config.led.pin is None else stack.enter_context(closing(StatusLed(config.led.pin)))
     if led is not None:
         led.show(Light.BUSY)
-    uri, asked = _camera_uri(config), config.trigger
+    uri, asked = config.camera.uri or "", config.trigger
     free_running = cannot_wait(uri)
     patient = free_running or asked.name is not None
     if showing is not None and patient:
@@ -140,12 +142,6 @@ def _open_sinks(config: DeviceConfig) -> Iterator[Sink]:
     yield open_sink("sqlite", config.database)
     if config.results.jsonl is not None:
         yield open_sink("jsonl", config.results.jsonl)
-
-
-def _camera_uri(config: DeviceConfig) -> str:
-    if config.camera.uri is None:
-        raise UsageError(f"no camera was given: add --camera with one of {', '.join(EXAMPLES.values())}")
-    return config.camera.uri
 
 
 def _sentence(error: Exception) -> str:
