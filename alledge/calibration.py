@@ -5,6 +5,7 @@ of fold keeps its own); applied by the device. Everything is plain NumPy over ar
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -44,14 +45,21 @@ class DomainGate(BaseModel):
 
     def distance(self, measured: Array) -> NDArray[np.float64]:
         """[n] distances of [n, d] to the nearest class mean."""
-        whiten, means = self._arrays
-        return np.linalg.norm((measured @ whiten)[:, None] - means, axis=2).min(1)
+        return np.linalg.norm((measured @ self._arrays.whiten)[:, None] - self._arrays.means, axis=2).min(1)
 
     @cached_property
-    def _arrays(self) -> tuple[Array, Array]:
-        """The matrix and the whitened means: made once, a device asks at every field."""
+    def _arrays(self) -> "_Arrays":
+        """Made once: a device asks at every field."""
         whiten = np.asarray(self.whiten)
-        return whiten, np.asarray(self.means) @ whiten
+        return _Arrays(whiten, np.asarray(self.means) @ whiten)
+
+
+@dataclass(frozen=True, eq=False)  # gates are compared by their fields, and arrays cannot be
+class _Arrays:
+    """whiten: as in the gate; means: whitened."""
+
+    whiten: Array
+    means: Array
 
 
 class Calibration(BaseModel):

@@ -72,6 +72,15 @@ def test_calibration_mends_overconfidence_on_rows_it_never_saw():
     assert expected_calibration_error(mended, truth[2000:]) < expected_calibration_error(over[2000:], truth[2000:]) / 4
 
 
+def test_gates_that_have_been_used_still_compare():
+    random = np.random.default_rng(0)
+    measured, truth = random.normal(size=(40, 5)), np.repeat(np.arange(4), 10)
+    gate, same = fit_gate(measured, truth), fit_gate(measured, truth)
+    gate.distance(measured)
+    assert gate == same
+    assert gate != fit_gate(measured + np.eye(40, 5), truth)
+
+
 def test_the_gate_lets_its_own_kind_pass_and_stops_strangers():
     random = np.random.default_rng(3)
     truth = random.integers(0, 4, 900)
