@@ -55,7 +55,7 @@ class EngineSettings(_Section):
 
 
 class DisplaySettings(_Section):
-    """`[display]`. name: "terminal", "png" or "none"; options: what that display takes, e.g. path and size of "png".
+    """`[display]`. name: a display of `alledge.device.display`, or "none"; options: what that one takes.
 
     rate: screens a second at most, always the newest result; 0 shows every result, and judging waits for it.
     """

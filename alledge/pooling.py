@@ -1,7 +1,8 @@
 """Several fields of one slide to one verdict: the mean of what the conclusive fields said. Pure.
 
-Chosen on out-of-fold predictions (docs/results/samples.md, decision 015): the mean calls as many right as a majority
-and knows better when it does not know; products of probabilities are worse, because fields of one slide err together.
+Majority, mean and product of probabilities call the same slides right, within what the data can show
+(docs/results/samples.md). The mean is a probability of its own and shows disagreement; a product would be certain
+whatever it says, because fields of one slide share stain, focus and mistakes (decision 015).
 """
 
 from collections import Counter

@@ -110,11 +110,11 @@ def resize(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def _shrunk(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Averaged over areas, to the same bytes on every processor.
+    """Averaged over areas, to the same bytes on x86-64 and on arm64.
 
-    OpenCV adds up in float, and ARM's fused multiply-add rounds another way than x86 does: 1 byte in 10,000 differed.
-    By a whole factor it adds integers; for the rest of the way double precision leaves rounding nothing to decide.
-    Where no factor fits, less than one pixel of the result is trimmed at two edges, so that one does.
+    OpenCV adds up in float, and ARM's fused multiply-add rounds another way than x86 does. By a whole factor it adds
+    integers; for the rest of the way double precision leaves rounding nothing to decide. Where no factor fits, less
+    than one pixel of the result is trimmed at two edges, so that one does.
     """
     side = square.shape[0]
     factor = max(k for k in range(1, side // size + 1) if side % k == 0)

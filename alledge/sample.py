@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from alledge.errors import UsageError
-from alledge.labels import INCONCLUSIVE, TITLES
+from alledge.labels import INCONCLUSIVE
+from alledge.verdict import Outcome
 
 LONGEST = 24  # characters; an accession number has about ten
 MOST_LETTERS = 3  # in a row: prefixes of laboratories are short, names mostly are not
@@ -23,7 +24,7 @@ _NUMBERED = re.compile(r"S-(\d{4,9})")
 
 
 @dataclass(frozen=True)
-class SampleVerdict:
+class SampleVerdict(Outcome):
     """The outcome for one sample: as many fields of one slide as were judged so far.
 
     Attributes:
@@ -53,16 +54,6 @@ class SampleVerdict:
     ended_at: str = ""
     bundle_id: str = ""
     caveat: str = ""
-
-    @property
-    def title(self) -> str:
-        """The verdict as written on a screen, e.g. "Early Pre-B"."""
-        return TITLES[self.verdict]
-
-    @property
-    def conclusive(self) -> bool:
-        """False when the sample must not be read as any of the classes."""
-        return self.verdict != INCONCLUSIVE
 
     @property
     def fields(self) -> int:

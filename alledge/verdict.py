@@ -10,8 +10,24 @@ RESEARCH_USE_ONLY = "RESEARCH USE ONLY"
 GATE_NOT_MET = "GATE NOT MET"  # the bundle lost more in conversion than is allowed, and was accepted all the same
 
 
+class Outcome:
+    """What the outcomes of a field and of a sample have in common. verdict: a class label, or "inconclusive"."""
+
+    verdict: str
+
+    @property
+    def title(self) -> str:
+        """The verdict as written on a screen, e.g. "Early Pre-B"."""
+        return TITLES[self.verdict]
+
+    @property
+    def conclusive(self) -> bool:
+        """False when it must not be read as any of the classes."""
+        return self.verdict != INCONCLUSIVE
+
+
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Outcome):
     """The outcome for one field.
 
     Attributes:
@@ -60,16 +76,6 @@ class Verdict:
     boot_id: str = ""
     uptime_s: float = 0.0
     hash: str = ""
-
-    @property
-    def title(self) -> str:
-        """The verdict as written on a screen, e.g. "Early Pre-B"."""
-        return TITLES[self.verdict]
-
-    @property
-    def conclusive(self) -> bool:
-        """False when the field must not be read as any of the classes."""
-        return self.verdict != INCONCLUSIVE
 
     def to_json(self) -> dict[str, Any]:
         """Plain types only, ready for `json.dumps`."""

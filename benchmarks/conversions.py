@@ -1,6 +1,6 @@
 """Does every backbone convert for every board, how large and how slow? Writes docs/results/conversions.md.
 
-    python benchmarks/conversions.py WORK [--only BACKBONE ...] [--seconds 1800] [--gib 10] [--run RUN] [--out FILE]
+    python benchmarks/conversions.py WORK [--only BACKBONE ...] [--seconds 1800] [--gib 18] [--run RUN] [--out FILE]
 
 Each backbone gets random weights, the compact head, and normalisation settled on drawn fields; accuracy is therefore
 meaningless here and the gate is overruled (--allow-drop). Every conversion is the user's command in a process of its
@@ -259,7 +259,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("work", type=Path)
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--seconds", type=int, default=1800)
-    parser.add_argument("--gib", type=float, default=10.0)
+    parser.add_argument("--gib", type=float, default=18.0)
     parser.add_argument("--run", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs/results/conversions.md")
     parser.add_argument("--make", help=argparse.SUPPRESS)

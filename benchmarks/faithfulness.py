@@ -132,7 +132,9 @@ def table(name: str, run: Path, items: list[Item]) -> str:
         cells = [f"{values.mean():+.3f} ({low:+.3f} to {high:+.3f})"
                  for values, (low, high) in zip((gains.deletion, gains.insertion), bounds, strict=True)]
         shown = [told for told, (low, _) in zip(("deletion", "insertion"), bounds, strict=True) if low > 0]
-        lines.append(f"| {TITLES[which]} | {' | '.join(cells)} | {' and '.join(shown) or 'not shown'} |")
+        worse = all(high < 0 for _, high in bounds)
+        told = " and ".join(shown) or ("no: worse than random" if worse else "not shown")
+        lines.append(f"| {TITLES[which]} | {' | '.join(cells)} | {told} |")
     return "\n".join(lines)
 
 

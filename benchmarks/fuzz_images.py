@@ -172,7 +172,7 @@ def page(tally: Tally, options: argparse.Namespace, seconds: float) -> str:
              for kind, c in [*sorted(tally.counts.items()), ("**all**", total)]]
     quarter = max(1, len(tally.rest) // 4)
     early, late = np.median(tally.rest[:quarter]), np.median(tally.rest[-quarter:])
-    failed = "\n".join(f"- {line}" for line in tally.failed) or "None."
+    failed = "".join(f"\n  - {line}" for line in tally.failed) or " none."
     return _PAGE.format(
         cases=options.cases, seed=options.seed, date=datetime.date.today(), machine=platform.machine(),
         cores=os.cpu_count(), python=platform.python_version(), cv2=cv2.__version__, pillow=PIL.__version__,
@@ -191,7 +191,7 @@ damaged and goes through decoding; what decodes goes through the whole pipeline 
 |---|---|---|---|---|
 {rows}
 
-- Crashes, unexpected exceptions, hangs, too much memory: {failed}
+- Crashes, unexpected exceptions, hangs, too much memory:{failed}
 - Slowest file: {slowest:.2f} s of CPU time, of {limit:.0f} s allowed.
 - Peak memory of the process: {peak:.0f} MiB, of {bound} allowed (the file, its decoded pixels and the runtime; the
   largest pictures have 50 megapixels, 150 MB each way). At rest {early:.0f} MiB in the first quarter of the run and

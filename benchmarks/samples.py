@@ -11,17 +11,18 @@ one class fields are drawn at random, so many at a time; intervals are bootstrap
 import argparse
 import datetime
 import platform
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from taleghani import Pooled
+from taleghani import pool as test_rows
 
 from alledge.dataset import read_dataset
 from alledge.labels import INCONCLUSIVE, LABELS
 from alledge.pooling import LEAST_FIELDS, LEAST_MEAN, pool
-from alledge.predictions import PREDICTIONS, read_column, read_predictions
+from alledge.predictions import PREDICTIONS
 from alledge.verdict import Verdict
 
 TAKEN = (1, 3, 5, 10, 20)  # fields of a slide
@@ -34,25 +35,17 @@ Fields = NDArray[np.int64]
 Way = Callable[[NDArray[np.float64]], int]
 
 
-@dataclass(frozen=True)
-class Judged:
-    """Out-of-fold test rows: probabilities [n, 4], truth [n], answered [n], group of each."""
+def slides(judged: Pooled) -> dict[str, Fields]:
+    """Group -> its rows; only groups of one class."""
+    rows = {name: np.flatnonzero(judged.groups == name) for name in np.unique(judged.groups)}
+    return {name: found for name, found in rows.items() if len(set(judged.truth[found])) == 1}
 
-    probabilities: NDArray[np.float64]
-    truth: NDArray[np.int64]
-    answered: NDArray[np.bool_]
-    groups: NDArray[np.str_]
 
-    def slides(self) -> dict[str, Fields]:
-        """Group -> its rows; only groups of one class."""
-        rows = {name: np.flatnonzero(self.groups == name) for name in np.unique(self.groups)}
-        return {name: found for name, found in rows.items() if len(set(self.truth[found])) == 1}
-
-    def verdicts(self, rows: Fields) -> list[Verdict]:
-        """The fields as a device would have judged them."""
-        return [Verdict(LABELS[p.argmax()] if sure else INCONCLUSIVE, float(p.max()),
-                        dict(zip(LABELS, map(float, p), strict=True)), bundle_id="out of fold")
-                for p, sure in zip(self.probabilities[rows], self.answered[rows], strict=True)]
+def verdicts(judged: Pooled, rows: Fields) -> list[Verdict]:
+    """The fields as a device would have judged them."""
+    return [Verdict(LABELS[p.argmax()] if sure else INCONCLUSIVE, float(p.max()),
+                    dict(zip(LABELS, map(float, p), strict=True)), bundle_id="out of fold")
+            for p, sure in zip(judged.probabilities[rows], judged.sure[rows], strict=True)]
 
 
 WAYS: dict[str, Way] = {
@@ -62,19 +55,11 @@ WAYS: dict[str, Way] = {
 }
 
 
-def read(runs: Sequence[Path], group_of: dict[str, str]) -> Judged:
-    """Test rows of all folds of one cross-validation."""
-    parts = [read_predictions(run / PREDICTIONS) for run in runs]
-    md5s = [md5 for run in runs for md5 in read_column(run / PREDICTIONS, "md5")]
-    probabilities, truth, answered = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Judged(probabilities, truth, answered, np.array([group_of[md5] for md5 in md5s]))
-
-
-def ways(judged: Judged, taken: int, random: np.random.Generator) -> dict[str, NDArray[np.float64]]:
+def ways(judged: Pooled, taken: int, random: np.random.Generator) -> dict[str, NDArray[np.float64]]:
     """Way of adding up -> per slide the share of draws it calls right, of as many answered fields."""
     found: dict[str, list[float]] = {name: [] for name in WAYS}
-    for rows in judged.slides().values():
-        sure = rows[judged.answered[rows]]
+    for rows in slides(judged).values():
+        sure = rows[judged.sure[rows]]
         if len(sure) < taken:
             continue
         draws = [random.choice(sure, taken, replace=False) for _ in range(DRAWS)]
@@ -83,30 +68,30 @@ def ways(judged: Judged, taken: int, random: np.random.Generator) -> dict[str, N
     return {name: np.array(shares) for name, shares in found.items()}
 
 
-def pooled(judged: Judged, taken: int, random: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def pooled(judged: Pooled, taken: int, random: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What `pool` does with as many fields, answered or not: per slide the shares given a verdict, and a right one."""
     given, right = [], []
-    for rows in judged.slides().values():
+    for rows in slides(judged).values():
         if len(rows) < taken:
             continue
-        drawn = [pool("1", judged.verdicts(random.choice(rows, taken, replace=False))) for _ in range(DRAWS)]
+        drawn = [pool("1", verdicts(judged, random.choice(rows, taken, replace=False))) for _ in range(DRAWS)]
         truth = LABELS[judged.truth[rows[0]]]
         given.append(np.mean([verdict.conclusive for verdict in drawn]))
         right.append(np.mean([verdict.verdict == truth for verdict in drawn]))
     return np.array(given), np.array(right)
 
 
-def mixed(judged: Judged, share: float, random: np.random.Generator) -> float:
+def mixed(judged: Pooled, share: float, random: np.random.Generator) -> float:
     """Share of slides made of two groups of different classes that are given a verdict."""
-    slides = [rows for rows in judged.slides().values() if len(rows) >= MIXED]
+    large = [rows for rows in slides(judged).values() if len(rows) >= MIXED]
     given = []
     for _ in range(20 * DRAWS):
-        one, other = (slides[i] for i in random.choice(len(slides), 2, replace=False))
+        one, other = (large[i] for i in random.choice(len(large), 2, replace=False))
         if judged.truth[one[0]] == judged.truth[other[0]]:
             continue
         many = round(share * MIXED)
         rows = np.concatenate([random.choice(one, many, replace=False), random.choice(other, MIXED - many, False)])
-        given.append(pool("1", judged.verdicts(rows)).conclusive)
+        given.append(pool("1", verdicts(judged, rows)).conclusive)
     return float(np.mean(given))
 
 
@@ -118,7 +103,7 @@ def spread(top: NDArray[np.float64], bottom: NDArray[np.float64] | None = None) 
     return f"{top.sum() / max(below.sum(), 1e-9):.1%} ({low:.1%} to {high:.1%})"
 
 
-def rows_of(name: str, judged: Judged) -> Iterator[tuple[str, str]]:
+def rows_of(name: str, judged: Pooled) -> Iterator[tuple[str, str]]:
     """Lines of the first and of the second table."""
     random = np.random.default_rng(0)
     for taken in TAKEN:
@@ -172,14 +157,14 @@ def main() -> None:
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("docs/results/samples.md"))
     given = parser.parse_args()
-    group_of = {item.md5: item.group for item in read_dataset(given.data, given.split).items}
+    dataset = read_dataset(given.data, given.split)
     tables, mixes = [], []
     for kind, told in KINDS.items():
         for seed, root in enumerate([given.runs, *sorted(given.runs.glob("seed*"))]):
             runs = sorted((root / kind).glob(f"{kind}-*"))
             if not runs:
                 continue
-            judged, name = read(runs, group_of), f"{told}, seed {seed}"
+            judged, name = test_rows(dataset, runs, PREDICTIONS), f"{told}, seed {seed}"
             tables += rows_of(name, judged)
             for share, words in MIXES:
                 mixes.append(f"| {name} | {words} | {mixed(judged, share, np.random.default_rng(1)):.1%} |")

@@ -6,12 +6,14 @@ _CHECK = ("alledge inspect BUNDLE: shows what this report says, from the file it
           "alledge doctor BUNDLE: replays the goldens on the board, which must give the same answers",
           "alledge bench BUNDLE: latency there; figures of this machine say nothing about the board")
 _ENGINE = "alledge device build-engine BUNDLE: TensorRT makes its engine there, once, and keeps it; takes minutes"
-_TENSORRT = ("this version cannot run that engine yet; on the board's CPU, as it was checked here: "
-             "alledge run BUNDLE --engine onnx")
+_TENSORRT = ("alledge run BUNDLE --camera URI: on TensorRT, which alledge has met as a stand-in only; with --engine "
+             "onnx on the board's CPU, as it was checked here")
+_CORAL = ("alledge run BUNDLE --camera URI: on the Edge TPU once BUNDLE is compiled, which alledge has met as a stub "
+          "only; with --engine tflite on the board's CPU")
 _RUN: dict[Target, tuple[str, ...]] = {
     "cpu": ("alledge run BUNDLE --camera URI",),
     "onnx": ("alledge run BUNDLE --camera URI",),
-    "coral": ("this version cannot drive an Edge TPU yet; on the board's CPU: alledge run BUNDLE --engine tflite",),
+    "coral": (_CORAL,),
     "jetson-nano": (_ENGINE, _TENSORRT),
     "jetson-orin": (_ENGINE, _TENSORRT),
 }

@@ -22,7 +22,25 @@ class _End(Exception):
         self.error = error
 
 
-class Ahead(Generic[T]):
+class _Stream(Generic[T]):
+    """Items that a thread makes."""
+
+    def __iter__(self) -> Iterator[T]:
+        """The items that are left."""
+        for item in self.or_idle(None):
+            assert item is not None
+            yield item
+
+    def or_idle(self, seconds: float | None) -> Iterator[T | None]:
+        """The items that are left, and None whenever nothing has come for so long.
+
+        Raises:
+            BaseException: what ended the iterator behind, after its last item.
+        """
+        raise NotImplementedError
+
+
+class Ahead(_Stream[T]):
     """Every item of `items`, made in a thread named `name`, at most `depth` that nobody has taken yet."""
 
     def __init__(self, items: Iterable[T], name: str, depth: int = 1) -> None:
@@ -44,18 +62,8 @@ class Ahead(Generic[T]):
             end.error = error
         self._made.put(end)
 
-    def __iter__(self) -> Iterator[T]:
-        """The items that are left."""
-        for item in self.or_idle(None):
-            assert item is not None
-            yield item
-
     def or_idle(self, seconds: float | None) -> Iterator[T | None]:
-        """The items that are left, and None whenever nothing has come for so long.
-
-        Raises:
-            BaseException: what ended the iterator behind, after its last item.
-        """
+        """Each in its turn."""
         while True:
             try:
                 item = self._made.get(timeout=seconds)
@@ -76,7 +84,7 @@ class Ahead(Generic[T]):
         self._thread.join()
 
 
-class Newest(Generic[T]):
+class Newest(_Stream[T]):
     """Of `items`, which come whether or not anyone takes them, the newest at each asking; the others are dropped.
 
     Args:
@@ -110,18 +118,8 @@ class Newest(Generic[T]):
             self._end = end
             self._changed.notify()
 
-    def __iter__(self) -> Iterator[T]:
-        """The newest item now, then the newest after that ..."""
-        for item in self.or_idle(None):
-            assert item is not None
-            yield item
-
     def or_idle(self, seconds: float | None) -> Iterator[T | None]:
-        """The same, and None whenever nothing has come for so long.
-
-        Raises:
-            BaseException: what ended the iterator behind, after its last item.
-        """
+        """The newest item now, then the newest after that ..."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._end, seconds)

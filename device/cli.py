@@ -32,7 +32,7 @@ def run(
     frames: Annotated[int | None, typer.Option(metavar="N", min=1, show_default=False,
                                                help="Stop after N fields; else when the camera ends.")] = None,
     display: Annotated[str | None, typer.Option(metavar="NAME", show_default=False,
-                                                help="terminal, png or none.")] = None,
+                                                help="ssd1306, st7789, png, terminal ... or none.")] = None,
     database: Database = None,
     engine: EngineName = None,
     sample: Annotated[str | None, typer.Option(metavar="ID", show_default=False,

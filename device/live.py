@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from alledge.labels import TITLES
 from alledge.sample import SampleVerdict
 from alledge.verdict import RESEARCH_USE_ONLY, Verdict
 
 from .events import FaultEvent
-from .words import bar, count_of, percent, remarks
+from .words import classes, count_of, heading, remarks
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -78,11 +77,10 @@ def _outcome(state: State) -> list[str]:
     verdict = state.verdict
     if verdict is None:
         return ["waiting for a field"]
-    sure = f"  {percent(verdict.confidence)}" if verdict.conclusive else ""
     stages = "  ".join(f"{stage} {ms:.1f}" for stage, ms in verdict.timings_ms.items())
     quality = "  ".join(f"{name} {value:.3g}" for name, value in verdict.quality.items())
-    return [f"{verdict.title}{sure}   field {verdict.sequence}  {verdict.source}",
-            *(f"  {TITLES[label]:<12} {bar(p)} {percent(p):>4}" for label, p in verdict.probabilities.items()),
+    return [f"{heading(verdict)}   field {verdict.sequence}  {verdict.source}",
+            *classes(verdict),
             *(f"  why: {reason}" for reason in verdict.reasons),
             *(f"  ! {remark}" for remark in remarks(verdict.caveat, verdict.faults)),
             f"  quality  {quality}", f"  ms       {stages}", f"  engine   {verdict.engine}  bundle {verdict.bundle_id}"]

@@ -32,9 +32,7 @@ class Notice:
                 f"  {RESEARCH_USE_ONLY}"]
 
 
-STARTING = Notice("Starting", "Opening the camera and the model.", "Please wait.")
 SELF_TEST = Notice("Self-test", "Repeating what this model answered when it was made.", "Please wait.")
-STOPPING = Notice("Stopping", "Writing the last results.", "Do not switch off yet.")
 STOPPED = Notice("Stopped", "All results are on disk.", "Switch off, or start it again.")
 
 _HOW = {
@@ -45,16 +43,9 @@ _HOW = {
 }
 
 
-def ready(trigger: str | None, sample: str = "", fields: int = 0) -> Notice:
-    """Waiting for a field.
-
-    Args:
-        trigger: name of the trigger that is waited for; None where every frame is judged.
-        sample: id of the open sample, if there is one.
-        fields: how many of its fields were judged.
-    """
-    says = f"Sample {sample}, {fields} field{'' if fields == 1 else 's'} so far." if sample else "Waiting for a field."
-    return Notice("Ready", says, _HOW.get(trigger, _HOW[None]), Tone.READY)
+def ready(trigger: str | None) -> Notice:
+    """Waiting for a field; trigger: name of the one that is waited for, None where every frame is judged."""
+    return Notice("Ready", "Waiting for a field.", _HOW.get(trigger, _HOW[None]), Tone.READY)
 
 
 def cannot_start(sentence: str) -> Notice:

@@ -14,14 +14,22 @@ _BAR = 24  # characters
 
 def words(verdict: Verdict) -> list[str]:
     """Lines of plain text: verdict and confidence, the classes, the reasons, where it came from."""
-    chosen = verdict.verdict
-    lines = [f"{verdict.title}  {percent(verdict.confidence)}" if verdict.conclusive else verdict.title]
-    lines += [f"  {'>' if label == chosen else ' '} {TITLES[label]:<12} {bar(p)} {percent(p):>4}"
-              for label, p in verdict.probabilities.items()]
+    lines = [heading(verdict), *classes(verdict)]
     lines += [f"  why: {reason}" for reason in verdict.reasons]
     if verdict.caveat:
         lines.append(f"  {verdict.caveat}")
     return [*lines, f"  {status(verdict)} · {RESEARCH_USE_ONLY}"]
+
+
+def heading(outcome: Verdict | SampleVerdict) -> str:
+    """Verdict and, when it is conclusive, how sure."""
+    return f"{outcome.title}  {percent(outcome.confidence)}" if outcome.conclusive else outcome.title
+
+
+def classes(outcome: Verdict | SampleVerdict) -> list[str]:
+    """A line per class: its share as a bar, the chosen one marked."""
+    return [f"  {'>' if label == outcome.verdict else ' '} {TITLES[label]:<12} {bar(p)} {percent(p):>4}"
+            for label, p in outcome.probabilities.items()]
 
 
 def record(row: Verdict) -> list[str]:
@@ -52,9 +60,7 @@ def line(verdict: Verdict) -> str:
 
 def sample_words(sample: SampleVerdict) -> list[str]:
     """Lines of plain text of a sample: verdict, classes, fields, reasons."""
-    sure = f"  {percent(sample.confidence)}" if sample.conclusive else ""
-    lines = [f"Sample {sample.sample}: {sample.title}{sure}"]
-    lines += [f"  {TITLES[label]:<14} {bar(p)} {percent(p):>4}" for label, p in sample.probabilities.items()]
+    lines = [f"Sample {sample.sample}: {heading(sample)}", *classes(sample)]
     votes = ", ".join(f"{TITLES[label]} {count}" for label, count in sample.votes.items())
     doubts = ", ".join(f"{doubt} {count}" for doubt, count in sample.doubts.items())
     facts = (("fields", votes), ("doubts", doubts), ("faults", ", ".join(sample.faults)), ("", sample.caveat))

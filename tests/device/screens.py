@@ -36,14 +36,12 @@ MIXED = SampleVerdict("S-0018", "inconclusive", 0.6, {"benign": 0.6, "early_pre_
                       votes={"benign": 6, "early_pre_b": 4})
 FAULT = "camera file://nope cannot be opened: expected an image or a folder, found nothing there"
 NOTICES = {
-    "starting": notice.STARTING,
     "self_test": notice.SELF_TEST,
-    "ready": notice.ready("gpio", "S-0017", 3),
+    "ready": notice.ready("gpio"),
     "cannot_start": notice.cannot_start(FAULT),
     "camera_lost": notice.of_fault(FAULTS["camera-disconnected"]),
-    "accelerator_lost": notice.of_fault(FAULTS["engine-crashed"]),
-    "disk_full": notice.of_fault(FAULTS["storage-failed"]),
-    "stopping": notice.STOPPING,
+    "accelerator_lost": notice.of_fault(FAULTS["accelerator-lost"]),
+    "disk_full": notice.of_fault(FAULTS["storage-full"]),
     "stopped": notice.STOPPED,
 }
 PICTURE = Path(__file__).resolve().parents[2] / "docs" / "images" / "displays.png"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from alledge import backends
 from alledge.config import (
     BundleSettings,
     CameraSettings,
@@ -52,3 +53,13 @@ def test_all_faults_at_once_and_on_the_display(tmp_path: Path) -> None:
 
 def test_the_desktop_example_loads_and_is_taken() -> None:
     refuse(load_config(Path(__file__).parents[2] / "firmware_configs/desktop.toml"))
+
+
+def test_the_default_pins_are_those_of_the_back_ends() -> None:
+    pytest.importorskip("luma.lcd", reason="luma.lcd is not installed: pip install 'alledge[st7789]'")
+    panel, button = backends.check("display", "st7789", {}), backends.check("trigger", "gpio", {})
+    for pin in (panel["dc"], panel["reset"], panel["backlight"]):
+        with pytest.raises(UsageError, match=f"GPIO{pin} is used by display st7789 and by the LED"):
+            refuse(DeviceConfig(camera=CAMERA, display=DisplaySettings(name="st7789"), led=LedSettings(pin=pin)))
+    with pytest.raises(UsageError, match=f"GPIO{button['pin']} is used by the button and by the LED"):
+        refuse(DeviceConfig(camera=CAMERA, trigger=TriggerSettings(name="gpio"), led=LedSettings(pin=button["pin"])))
