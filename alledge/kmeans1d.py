@@ -69,10 +69,11 @@ def _best_edges(cost: NDArray[np.float64], k: int) -> tuple[NDArray[np.intp], fl
     total = np.empty((n, n))
     total[:, 0] = np.inf
     for used in range(1, k):
-        np.add(cost[:, 1:], best[:-1], out=total[:, 1:])
-        chosen = total.argmin(1, out=last_start[used])
-        best = total.ravel().take(row_starts + chosen)
+        ends = slice(n) if used < k - 1 else slice(n - 1, n)  # the last cluster ends at the last value and nowhere else
+        np.add(cost[ends, 1:], best[:-1], out=total[ends, 1:])
+        chosen = total[ends].argmin(1, out=last_start[used, ends])
+        best = total.ravel().take(row_starts[ends] + chosen)
     edges = np.full(k + 1, n)
     for used in range(k - 1, -1, -1):
         edges[used] = last_start[used, edges[used + 1] - 1]
-    return edges, float(best[n - 1])
+    return edges, float(best[-1])

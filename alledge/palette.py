@@ -38,8 +38,7 @@ def fit_palette(pixels: NDArray[np.uint8], truth: NDArray[np.integer[Any]]) -> P
 
 def tile_figures(tile: NDArray[np.uint8]) -> NDArray[np.float64]:
     """[6] mean and log deviation of density per channel of uint8 [S, S, 3], of what a mask has not made black."""
-    density = _DENSITY[tile[_shown(tile)]]
-    return np.concatenate([density.mean(0), np.log(np.maximum(density.std(0), _LEAST_DEVIATION))])
+    return _moments(_DENSITY[_shown_pixels(tile)])
 
 
 def colour_figures(tile: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -53,11 +52,11 @@ def stain_figures(tile: NDArray[np.uint8]) -> NDArray[np.float64]:
     A lamp that has turned yellow and a white balance multiply a channel, which adds one density to all of it (Beer and
     Lambert); with the density of glass taken off, that cancels.
     """
-    rgb = tile[::_STEP, ::_STEP, :3]
-    shown = rgb[_shown(rgb)]
+    shown = _shown_pixels(tile[::_STEP, ::_STEP, :3])
     density, green = _DENSITY[shown], shown[:, 1]
-    glass = density[green >= np.quantile(green, 1 - GLASS_SHARE)].mean(0)
-    return np.concatenate([density.mean(0) - glass, np.log(np.maximum(density.std(0), _LEAST_DEVIATION))])
+    figures = _moments(density)
+    figures[:3] -= density[green >= np.quantile(green, 1 - GLASS_SHARE)].mean(0)
+    return figures
 
 
 def recolour(tile: NDArray[np.uint8], label: int, palette: Palette, random: np.random.Generator) -> NDArray[np.uint8]:
@@ -72,7 +71,20 @@ def recolour(tile: NDArray[np.uint8], label: int, palette: Palette, random: np.r
     return coloured
 
 
+def _moments(density: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[6] mean and log standard deviation of the columns of [n, 3]; `std` would find the mean once more."""
+    mean = density.mean(0)
+    deviation = np.sqrt(np.square(density - mean).mean(0))
+    return np.concatenate([mean, np.log(np.maximum(deviation, _LEAST_DEVIATION))])
+
+
+def _shown_pixels(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[n, 3] pixels of [H, W, 3] that `_shown` keeps."""
+    shown = _shown(tile)
+    return tile.reshape(-1, 3) if shown.all() else tile[shown]
+
+
 def _shown(tile: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """[S, S], True outside pure black; everything when all is black."""
-    shown = np.asarray(tile.any(2))
+    shown = (tile[..., 0] | tile[..., 1] | tile[..., 2]) > 0  # `any` along so short an axis takes five times as long
     return shown if shown.any() else ~shown

@@ -74,7 +74,7 @@ def prepare_field(rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Prepa
     tile = resize(rgb, preprocessing.size)
     mask = segment(tile, "stain" if preprocessing.segment == "none" else preprocessing.segment)
     shown = tile if preprocessing.segment == "none" else keep_inside(tile, mask)
-    tile = np.asarray(cv2.merge([shown, nucleus_weight(mask.pixels)])) if preprocessing.nuclei else shown
+    tile = _beside(shown, nucleus_weight(mask.pixels)) if preprocessing.nuclei else shown
     return Prepared(scale(tile, preprocessing), tile, mask)
 
 
@@ -89,6 +89,11 @@ def nucleus_weight(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     share = cv2.countNonZero(mask) / mask.size
     level = round(255 * min(1.0, NUCLEI_SHARE / share)) if share else 0
     return np.asarray(cv2.threshold(mask, 0, level, cv2.THRESH_BINARY)[1], np.uint8)
+
+
+def _beside(rgb: NDArray[np.uint8], fourth: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [H, W, 4] of [H, W, 3] and [H, W]; `cv2.merge` takes twice as long."""
+    return np.asarray(cv2.insertChannel(fourth, cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), 3), np.uint8)
 
 
 def resize(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -123,10 +128,22 @@ def _shrunk(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         edge, side = side % factor // 2, side - side % factor
         square = square[edge:edge + side, edge:edge + side]
     if factor > 1:
-        square = _resized(square, side // factor, cv2.INTER_AREA)
+        square = _averaged(square, factor)
     if square.shape[0] == size:
         return square
     return np.rint(_resized(square.astype(np.float64), size, cv2.INTER_AREA)).astype(np.uint8)
+
+
+def _averaged(square: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """The mean of every area of factor x factor pixels.
+
+    Of an odd number of pixels no mean lies half way between two levels, so that there is one way to round it; a box
+    blur of every pixel then takes a third of the time of INTER_AREA.
+    """
+    size = square.shape[0] // factor
+    if factor % 2 == 0:
+        return _resized(square, size, cv2.INTER_AREA)
+    return _resized(cv2.blur(square, (factor, factor), anchor=(0, 0)), size, cv2.INTER_NEAREST)
 
 
 def _resized(square: NDArray[Any], size: int, way: int) -> NDArray[Any]:
@@ -144,14 +161,21 @@ def scale(tile: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.f
     factor = (*preprocessing.scale, *((_WEIGHT_SCALE,) if told else ()))
     offset = (*preprocessing.offset, *((_WEIGHT_OFFSET,) if told else ()))
     rows = tile.reshape(-1, *tile.shape[-2:])
-    return np.asarray(cv2.LUT(rows, _levels(factor, offset)), np.float32).reshape(tile.shape)
+    levels = _levels(factor, offset)
+    if levels.ndim == 2:
+        rows = rows.reshape(len(rows), -1)
+    return np.asarray(cv2.LUT(rows, levels), np.float32).reshape(tile.shape)
 
 
 @lru_cache
 def _levels(factor: tuple[float, ...], offset: tuple[float, ...]) -> NDArray[np.float32]:
-    """[1, 256, channels]: what each level becomes. Looking it up costs a fifth of computing it for every pixel."""
+    """What each level becomes: [1, 256, channels], or [1, 256] where the channels do not differ.
+
+    Looking it up costs a fifth of computing it for every pixel, and a tenth in one table for all.
+    """
     scaled = np.multiply(np.arange(256)[:, None], np.array(factor, np.float32), dtype=np.float32)
-    return np.add(scaled, np.array(offset, np.float32))[None]
+    levels = np.add(scaled, np.array(offset, np.float32))[None]
+    return levels[..., 0].copy() if (levels == levels[..., :1]).all() else levels
 
 
 def tensor_digest(tensor: NDArray[np.float32]) -> str:

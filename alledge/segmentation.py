@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alledge.errors import UsageError
+from alledge.glass import glass_colour
 from alledge.kmeans1d import Clusters, cluster_histogram
 from alledge.morphology import fill_holes, open_close
 
@@ -112,19 +113,10 @@ def balanced_saturation(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def balance_white(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Scale each channel in linear light so that the mean background becomes a neutral 230."""
-    background = np.maximum(_background(rgb), 1.0)
+    background = np.maximum(glass_colour(rgb, BACKGROUND_SHARE), 1.0)
     gains = _linear(np.float64(NEUTRAL)) / _linear(background)
     curves = _encode(_LIGHT[:, None] * gains)
     return np.asarray(cv2.LUT(rgb, curves[None]), np.uint8)
-
-
-def _background(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean colour [3] of the brightest share of the field."""
-    green = np.asarray(cv2.extractChannel(rgb, 1))
-    reached = np.cumsum(cv2.calcHist([green], [0], None, [256], [0, 256]).ravel())
-    level = int(np.searchsorted(reached, (1 - BACKGROUND_SHARE) * reached[-1]))
-    bright = cv2.compare(green, level, cv2.CMP_GE)
-    return np.asarray(cv2.mean(rgb, mask=bright)[:3])
 
 
 def _linear(level: NDArray[np.float64]) -> NDArray[np.float64]:

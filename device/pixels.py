@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from alledge.glass import glass_colour, quantile
+
 DARK = 16  # grey level, black in limited-range video
 BRIGHT = 250  # grey level from which on a pixel counts as burnt out
 SHARE = 0.98  # of the pixels, for a picture that is "all" black, white or grey; sound pictures: up to 0.42
@@ -22,6 +24,7 @@ DRIFT = 0.20  # relative change of the background's red or blue against green; s
 _COLUMNS = 160  # pixels of each row that are looked at; all rows are
 _STEP = 6  # grey levels; a smaller step from row to row is noise or JPEG blocks
 _JUMP = 2.5  # times the steps before and after it
+_GLASS = 0.05  # brightest share of a frame: light alone
 _BEND = np.array([[-1], [2], [-1]], np.float32)  # second difference of rows
 _REFERENCE = 5  # accepted frames whose median is what later colours are compared with
 
@@ -86,7 +89,7 @@ def measure(rgb: NDArray[np.uint8]) -> Figures:
         lost=_lost(sample),
         tear=_tear(sample),
         noise=_noise(green),
-        colour=_background(sample, green),
+        colour=_background(sample),
         digest=zlib.crc32(sample.data),
     )
 
@@ -131,26 +134,20 @@ def _tear(sample: NDArray[np.uint8]) -> float:
     red, green, blue = cv2.split(cv2.absdiff(sample[1:], sample[:-1]))
     steps = cv2.max(cv2.max(red, green), blue)
     around = cv2.max(cv2.max(steps[:-2], steps[2:]), _STEP)
-    jumps = cv2.compare(steps[1:-1], cv2.multiply(around, _JUMP), cv2.CMP_GT)
+    jumps = cv2.compare(steps[1:-1], cv2.convertScaleAbs(around, alpha=_JUMP), cv2.CMP_GT)
     return float(cv2.reduce(jumps, 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F).max()) / 255
 
 
 def _noise(green: NDArray[np.uint8]) -> float:
     """From the median second difference of rows, which edges hardly move; sqrt(6) is its gain for white noise."""
     bends = cv2.convertScaleAbs(cv2.filter2D(green, cv2.CV_16S, _BEND))
-    return 1.4826 * _quantile(bends, 0.5) / 6**0.5
+    return 1.4826 * quantile(bends, 0.5) / 6**0.5
 
 
-def _background(sample: NDArray[np.uint8], green: NDArray[np.uint8]) -> tuple[float, float]:
+def _background(sample: NDArray[np.uint8]) -> tuple[float, float]:
     """Colour of the light where least is in its way: it stays the same from slide to slide, the stain does not."""
-    bright = cv2.compare(green, _quantile(green, 0.95), cv2.CMP_GE)
-    red, level, blue, _ = cv2.mean(sample, bright)
-    return (red + 1) / (level + 1), (blue + 1) / (level + 1)  # plus one level: black has a colour of no consequence
-
-
-def _quantile(levels: NDArray[np.uint8], share: float) -> int:
-    counts = np.cumsum(cv2.calcHist([levels], [0], None, [256], [0, 256]))
-    return int(np.searchsorted(counts, share * counts[-1]))
+    red, level, blue = (glass_colour(sample, _GLASS) + 1).tolist()  # one level: black has a colour of no consequence
+    return red / level, blue / level
 
 
 def _drifted(colour: tuple[float, float], reference: tuple[tuple[float, float], ...]) -> bool:

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from alledge.glass import glass_colour
+
 FINE, COARSE = 1.5, 3.0  # px sigma: detail that a blur of 2 px takes, and detail that it leaves
 FOCUS_MIN = 2.0  # fine over coarse detail; 98 of 100 clean fields have more
 LEVEL_MIN = 140.0  # grey level 0-255; clean fields measured 151 to 245
@@ -34,10 +36,7 @@ def measure(tile: NDArray[np.uint8]) -> dict[str, float]:
     """
     grey = cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY)
     histogram = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel()
-    green = cv2.extractChannel(tile, 1)
-    reached = np.cumsum(cv2.calcHist([green], [0], None, [256], [0, 256]).ravel())
-    bright = int(np.searchsorted(reached, (1 - GLASS_SHARE) * reached[-1]))
-    glass = np.array(cv2.mean(tile, cv2.compare(green, bright, cv2.CMP_GE))[:3]) + 1.0
+    glass = glass_colour(tile, GLASS_SHARE) + 1.0
     return {
         "focus": _detail(grey, FINE) / max(_detail(grey, COARSE), _LEAST),
         "level": float(cv2.mean(grey)[0]),

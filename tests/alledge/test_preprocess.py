@@ -67,9 +67,10 @@ def test_the_digest_tells_tensors_apart():
     assert tensor_digest(tensor) != tensor_digest(other)
 
 
-def test_scaling_is_the_formula_to_the_last_bit():
+@pytest.mark.parametrize("preprocessing", [
+    Preprocessing(scale=(1 / 127.5, 0.017, 1.0), offset=(-1.0, -2.1, -103.939)), Preprocessing()])
+def test_scaling_is_the_formula_to_the_last_bit(preprocessing):
     tile = np.random.default_rng(0).integers(0, 256, (2, 33, 40, 3), np.uint8)
-    preprocessing = Preprocessing(scale=(1 / 127.5, 0.017, 1.0), offset=(-1.0, -2.1, -103.939))
     expected = tile.astype(np.float32) * np.float32(preprocessing.scale) + np.float32(preprocessing.offset)
     assert np.array_equal(scale(tile, preprocessing), expected)
     assert scale(tile, preprocessing).dtype == np.float32
@@ -104,6 +105,18 @@ BYTES = {100: "5eb6c91a9c3d", 256: "1fe4fae1c570", 320: "1a199d0689da", 447: "71
 def test_resizing_gives_the_same_bytes_on_every_processor(side):
     noise = np.random.default_rng(side).integers(0, 256, (side, side, 3), dtype=np.uint8)
     assert hashlib.md5(np.ascontiguousarray(resize(noise, 224)).tobytes()).hexdigest()[:12] == BYTES[side]
+
+
+@pytest.mark.parametrize("factor", [3, 5, 7])
+def test_a_whole_step_rounds_every_mean_to_the_nearest_level(factor):
+    size, area = 64, factor**2
+    sums = np.arange(size * size) % (255 * area + 1) if factor == 3 else np.linspace(0, 255 * area, size**2).astype(int)
+    levels = np.zeros((size * size, area), int)  # areas of every sum: as equal levels as can be
+    levels[:] = (sums // area)[:, None]
+    levels += np.arange(area) < (sums % area)[:, None]
+    square = levels.reshape(size, size, factor, factor).swapaxes(1, 2).reshape(size * factor, -1).astype(np.uint8)
+    nearest = (2 * sums + area) // (2 * area)
+    assert np.array_equal(resize(np.dstack([square] * 3), size)[..., 0].ravel(), nearest)
 
 
 @pytest.mark.parametrize("side", [240, 480, 720, 1000, 1080, 3040])
