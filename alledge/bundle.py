@@ -27,7 +27,7 @@ MANIFEST = "manifest.json"
 MAX_BYTES = 512 * 2**20  # VGG19 with its dense layers in float32 fits
 MAX_MANIFEST_BYTES = 2 * 2**20
 MAX_MEMBERS = 65
-_LATER = ("fallback",)  # keys that the first bundles of this format do not have
+_LATER = ("fallback", "compatible", "latency_ms")  # keys that the first bundles of this format do not have
 _PURPOSE = b"alledge bundle\0"  # a signature of this key on anything else is none on a bundle
 
 
@@ -93,6 +93,21 @@ class Bundle:
         if installed is not None and installed.release is not None and (mine.release or 0) < installed.release:
             raise BundleRefused(f"{self.path}: is {_release(mine)}, older than the installed one (release "
                                 f"{installed.release}); install a newer bundle")
+
+    def check_board(self, board: str) -> None:
+        """Refuse a bundle that was made for other boards.
+
+        Args:
+            board: this one's name, as configured; "" when it has none.
+
+        Raises:
+            BundleRefused: when the bundle names boards and this is none of them.
+        """
+        wanted = self.manifest.compatible
+        if wanted is not None and board not in wanted:
+            here = f"this one is {board!r}" if board else 'this one has no name (key "board" in [bundle])'
+            raise BundleRefused(f"{self.path}: is for {' or '.join(map(repr, wanted))}, {here}; install a bundle that "
+                                "was converted for this board")
 
     @property
     def id(self) -> str:

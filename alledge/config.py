@@ -32,13 +32,15 @@ def _sample_id(text: str) -> str:
 
 
 class BundleSettings(_Section):
-    """`[bundle]`. path: bundle to run when the command line names none.
+    """`[bundle]`. path: bundle to run when the command line names none and none is installed.
 
     trusted_keys: public keys in 64 hex digits; when there are any, only bundles that one of them signed are run.
+    board: this board's name; bundles that name others are refused.
     """
 
     path: Path | None = None
     trusted_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
+    board: str = Field(default="", max_length=60)
 
 
 class CameraSettings(_Section):

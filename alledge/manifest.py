@@ -90,6 +90,8 @@ class Manifest(_Strict):
         provenance: run, split hash, versions, seed: what is needed to make it again.
         release: grows with every bundle that is meant to replace an earlier one; a device never goes back.
         expires: last day on which a device may judge fields with it.
+        compatible: names of the boards it is for (a device's own is in its configuration); None for all of its target.
+        latency_ms: median milliseconds a field that a device may need to keep it when it is installed; None for any.
         signature: of everything else here, and so of every member by its SHA-256; None when nobody signed.
     """
 
@@ -116,4 +118,6 @@ class Manifest(_Strict):
     members: list[Member] = Field(max_length=64)
     release: int | None = Field(default=None, ge=0)
     expires: date | None = None
+    compatible: list[str] | None = Field(default=None, min_length=1, max_length=16)
+    latency_ms: float | None = Field(default=None, gt=0)
     signature: Signature | None = None

@@ -10,6 +10,15 @@ from alledge.errors import UsageError
 from alledge.output import emit
 from alledge.quiet import quiet
 
+Boards = Annotated[list[str] | None, typer.Option(metavar="NAME", show_default=False,
+                                                  help="Only for boards of this name; repeat it for more.")]
+MaxLatency = Annotated[float | None, typer.Option(metavar="MS", min=0.01, show_default=False,
+                                                  help="Devices that take longer a field (median) roll it back when "
+                                                  "they install it.")]
+Precision = Annotated[str | None, typer.Option(metavar="NAME", show_default=False,
+                                               help="int8, fp16 or fp32: arithmetic on the device, where a target has "
+                                               "a choice; else its first.")]
+
 
 def convert(
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", show_default=False,
@@ -34,9 +43,9 @@ def convert(
                                                 "one.")] = None,
     expires: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", show_default=False,
                                                 help="Last day on which devices may use it.")] = None,
-    precision: Annotated[str | None, typer.Option(metavar="NAME", show_default=False,
-                                                  help="int8, fp16 or fp32: arithmetic on the device, where a target "
-                                                  "has a choice; else its first.")] = None,
+    board: Boards = None,
+    max_latency: MaxLatency = None,
+    precision: Precision = None,
     board_memory: Annotated[float | None, typer.Option(metavar="GIB", min=0.5, show_default=False,
                                                        help="Jetson: memory that building the engine may use, swap "
                                                        "included; else 4 (Nano) or 8 (Orin).")] = None,
@@ -65,7 +74,7 @@ def convert(
     from .issue import Issue, parse_day
     from .options import Options
 
-    issue = Issue(release, parse_day(expires), None if sign is None else _key(sign))
+    issue = Issue(release, parse_day(expires), tuple(board or ()), max_latency, None if sign is None else _key(sign))
     options = Options(allow_drop, precision, board_memory, compiler, allow_cpu_fallback, data, split, issue)
     if finish is None:
         _convert(run, target, out, options, json)

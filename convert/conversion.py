@@ -98,8 +98,7 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
     metrics = {**_metrics(trained, converted, judgement, found), "remedies": remedies, "warnings": list(warnings),
                "next": list(next_steps(target, converted.compiled))}
     manifest = _manifest(trained, target, converted, calibration, goldens, metrics)
-    manifest = manifest.model_copy(update={"precision": options.precision, "release": options.issue.release,
-                                            "expires": options.issue.expires})
+    manifest = options.issue.laid_over(manifest.model_copy(update={"precision": options.precision}))
     say("writing the bundle")
     bundle = write_bundle(out, manifest, _members(run, converted, goldens), options.issue.key)
     return Conversion(bundle, converted, trained, judgement, found, warnings)

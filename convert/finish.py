@@ -69,11 +69,9 @@ def _manifest(bundle: Bundle, compiler: Compiler, done: Compilation, options: Op
     metrics: dict[str, Any] = {**manifest.metrics, "warnings": [*warnings, *foreign(compiler)],
                                "operations": [asdict(row) for row in rows],
                                "compiler": done.report.to_json()}
-    return manifest.model_copy(update={
+    return options.issue.laid_over(manifest.model_copy(update={
         "model": COMPILED, "fallback": manifest.model, "compiled": True, "compiler": compiler.version,
-        "metrics": metrics,
-        "release": options.issue.release if options.issue.release is not None else manifest.release,
-        "expires": options.issue.expires or manifest.expires})
+        "metrics": metrics}))
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:

@@ -4,16 +4,29 @@ from dataclasses import dataclass
 from datetime import date
 
 from alledge.errors import UsageError
+from alledge.manifest import Manifest
 from alledge.signing import SigningKey
 
 
 @dataclass(frozen=True)
 class Issue:
-    """release: number that grows from bundle to bundle; expires: last day of use; key: to sign with. All optional."""
+    """What an issuer may say, all optional.
+
+    release: number that grows from bundle to bundle; expires: last day of use; boards: names of those it is for;
+    latency_ms: median milliseconds a field that a device may need; key: to sign with.
+    """
 
     release: int | None = None
     expires: date | None = None
+    boards: tuple[str, ...] = ()
+    latency_ms: float | None = None
     key: SigningKey | None = None
+
+    def laid_over(self, manifest: Manifest) -> Manifest:
+        """The manifest with what was said; what was not said stays."""
+        said = {"release": self.release, "expires": self.expires, "compatible": list(self.boards) or None,
+                "latency_ms": self.latency_ms}
+        return manifest.model_copy(update={key: value for key, value in said.items() if value is not None})
 
 
 UNISSUED = Issue()

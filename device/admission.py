@@ -12,8 +12,10 @@ def open_bundle(path: Path, settings: BundleSettings) -> Bundle:
 
     Raises:
         UsageError: when there is no such file.
-        BundleRefused: when it is damaged, expired, or not signed by a key this device trusts (if it was told any).
+        BundleRefused: when it is damaged, expired, for another board, or not signed by a key this device trusts (if it
+            was told any).
     """
     bundle = Bundle.open(path, settings.trusted_keys)
+    bundle.check_board(settings.board)
     bundle.check_current(date.today())
     return bundle

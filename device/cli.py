@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from alledge.config import DeviceConfig
 
 BundleFile = Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="Bundle made by `alledge convert`; else "
-                                                   "the configured one.", show_default=False)]
+                                                   "the installed one.", show_default=False)]
 EngineName = Annotated[str | None, typer.Option("--engine", metavar="NAME", show_default=False,
                                                 help="Another engine than the bundle's own, one that reads its model.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="TOML", show_default=False,
@@ -63,9 +63,12 @@ def run(
     from .live import live
     from .run import judge
     from .run import run as run_device
+    from .settling import at_start
 
     settings = _settings(config, bundle=bundle, camera=camera, display=display, database=database, engine=engine,
                          sample=sample, trigger=trigger)
+    if bundle is None:
+        settings = at_start(settings)
     settings = _with_display(settings, as_json)
     if sys.stdout.isatty() and not (as_json or headless or settings.display.name == "terminal"):
         with live(Console()) as told:
@@ -100,7 +103,7 @@ def bench(
     from .bench import append_row, table
     from .bench import bench as measure
 
-    settings = _settings(config, bundle=bundle, engine=engine, threads=threads)
+    settings = _with_installed(_settings(config, bundle=bundle, engine=engine, threads=threads), bundle)
     report = measure(settings, frames)
     if csv is not None:
         append_row(csv, report)
@@ -122,7 +125,7 @@ def doctor(
     """
     from .doctor import examine, judge, table
 
-    settings = _settings(config, bundle=bundle)
+    settings = _with_installed(_settings(config, bundle=bundle), bundle)
     checks = examine(settings)
     present({"checks": [check.to_json() for check in checks]}, table(checks), as_json)
     judge(checks)
@@ -210,6 +213,16 @@ def _settings(config: Path | None, *, bundle: Path | None = None, camera: str | 
     changes = {section: getattr(settings, section).model_copy(
         update={key: value for key, value in values.items() if value is not None}) for section, values in said.items()}
     return settings.model_copy(update=changes)
+
+
+def _with_installed(settings: "DeviceConfig", named: Path | None) -> "DeviceConfig":
+    """Where the command line names no bundle, the installed one comes before the configured."""
+    from alledge.config import state_folder
+
+    from .slots import current
+
+    path = named or current(state_folder()) or settings.bundle.path
+    return settings.model_copy(update={"bundle": settings.bundle.model_copy(update={"path": path})})
 
 
 def _with_display(settings: "DeviceConfig", as_json: bool) -> "DeviceConfig":

@@ -49,6 +49,8 @@ def lines(bundle: Bundle, trusted: Collection[str] = ()) -> list[str]:
         "gate": _gate(bundle),
         "signature": bundle.signature_in_words(trusted),
         "release": _release(manifest),
+        "boards": ", ".join(manifest.compatible or ["all of its target"]),
+        "latency": "not limited" if manifest.latency_ms is None else f"up to {manifest.latency_ms:g} ms a field",
     }
     members = [f"  {m.sha256[:16]}  {m.size:>10}  {m.name}" for m in manifest.members]
     return [*(f"{name:<14} {value}" for name, value in facts.items()),

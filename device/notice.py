@@ -60,6 +60,24 @@ def broke_off(sentence: str) -> Notice:
                   Tone.FAULT)
 
 
+CHECKING_MODEL = Notice("Model update", "The new model shows what it can.", "Please wait.")
+
+
+def installed(identity: str, words: str) -> Notice:
+    """A model was installed and kept, or is on trial, and what was seen of it."""
+    return Notice("Model update", _sentence(words), f"In use: {identity}.", Tone.READY)
+
+
+def rolled_back(why: str) -> Notice:
+    """An installed model was left for the one before, and why."""
+    return Notice("Model rolled back", _sentence(why), "The model before it is in use.", Tone.FAULT)
+
+
+def refused(why: str) -> Notice:
+    """A model was not installed, and why."""
+    return Notice("Model refused", _sentence(why), "The model in use stays.", Tone.FAULT)
+
+
 def of_fault(fault: Fault) -> Notice:
     """A fault of the machine, while it lasts."""
     return Notice(fault.title, _sentence(fault.says), _sentence(fault.remedy), Tone.FAULT)

@@ -322,3 +322,14 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_half_one(tmp_path, monk
     with pytest.raises(KeyboardInterrupt):
         write_bytes(path, b"new")
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
+
+
+def test_a_bundle_for_other_boards_is_refused_and_one_that_names_none_is_for_all(bundle, tmp_path):
+    bundle.check_board("")
+    picky = write_bundle(tmp_path / "p.alledge", manifest(compatible=["ward-3", "ward-4"], latency_ms=80), MEMBERS)
+    picky.check_board("ward-4")
+    for board, says in (("ward-5", "for 'ward-3' or 'ward-4', this one is 'ward-5'"), ("", "this one has no name")):
+        with pytest.raises(BundleRefused, match=says):
+            picky.check_board(board)
+    assert picky.manifest.latency_ms == 80
+    assert b"compatible" not in bundle.path.read_bytes(), "bundles that say nothing keep their bytes and ids"
