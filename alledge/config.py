@@ -4,11 +4,14 @@ What belongs to a model (preprocessing, thresholds) travels in its bundle and ha
 """
 
 import os
+import re
 import sys
+from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from alledge.errors import UsageError
 from alledge.pooling import LEAST_FIELDS
@@ -23,12 +26,30 @@ SYSTEM_CONFIG = Path("/etc/alledge/config.toml")
 SYSTEM_STATE = Path("/var/lib/alledge")
 
 
+Whole = Annotated[int, Field(strict=True)]  # neither "3" nor true
+Number = Annotated[float, Field(strict=True)]
+Option = str | int | float | bool
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _sample_id(text: str) -> str:
     return check_sample_id(text) if text else ""
+
+
+def _public_key(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ValueError(f"expected 64 hex digits as `alledge keys show` prints them, received {text!r}")
+    return text
+
+
+def _broker(text: str) -> str:
+    if not re.fullmatch(r"mqtts?://\S+", text):
+        shown = text.rpartition("@")[2]  # not the password
+        raise ValueError(f"expected a broker as mqtt://host/topic, received {shown!r}")
+    return text
 
 
 class BundleSettings(_Section):
@@ -39,7 +60,7 @@ class BundleSettings(_Section):
     """
 
     path: Path | None = None
-    trusted_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
+    trusted_keys: tuple[Annotated[str, AfterValidator(_public_key)], ...] = ()
     board: str = Field(default="", max_length=60)
 
 
@@ -53,7 +74,7 @@ class EngineSettings(_Section):
     """`[engine]`. name: another engine than the bundle's own; threads: CPU threads it may use."""
 
     name: str | None = None
-    threads: int = Field(default=1, ge=1, le=64)
+    threads: Whole = Field(default=1, ge=1, le=64)
 
 
 class DisplaySettings(_Section):
@@ -63,15 +84,15 @@ class DisplaySettings(_Section):
     """
 
     name: str | None = None
-    rate: float = Field(default=5.0, ge=0, le=60)
-    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    rate: Number = Field(default=5.0, ge=0, le=60)
+    options: dict[str, Option] = Field(default_factory=dict)
 
 
 class TriggerSettings(_Section):
     """`[trigger]`. name: "gpio", "keyboard" or "interval", and without one every frame is judged; options: its own."""
 
     name: str | None = None
-    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    options: dict[str, Option] = Field(default_factory=dict)
 
 
 class SampleSettings(_Section):
@@ -80,13 +101,13 @@ class SampleSettings(_Section):
     """
 
     id: Annotated[str, AfterValidator(_sample_id)] = ""
-    least: int = Field(default=LEAST_FIELDS, ge=2, le=1000)
+    least: Whole = Field(default=LEAST_FIELDS, ge=2, le=1000)
 
 
 class LedSettings(_Section):
     """`[led]`. pin: BCM number of a status LED's pin, 2-27; none when left out."""
 
-    pin: int | None = Field(default=None, ge=2, le=27)
+    pin: Whole | None = Field(default=None, ge=2, le=27)
 
 
 class ResultSettings(_Section):
@@ -100,14 +121,19 @@ class ResultSettings(_Section):
     database: Path | None = None
     jsonl: Path | None = None
     archive: Path | None = None
-    quota: int | None = Field(default=None, ge=1)
-    floor: int = Field(default=500, ge=0)
-    mqtt: str | None = Field(default=None, pattern=r"^mqtts?://\S+$")
+    quota: Whole | None = Field(default=None, ge=1)
+    floor: Whole = Field(default=500, ge=0)
+    mqtt: Annotated[str, AfterValidator(_broker)] | None = None
     note: str = Field(default="", max_length=200)
 
 
 class DeviceConfig(_Section):
-    """Everything a device may be told; every key may be left out."""
+    """Everything a device may be told; every key may be left out.
+
+    Attributes:
+        faults: dotted key -> what is wrong with it, in a file that `draft_config` read. Such a key is left out here, so
+            that what is right can be used to show what is wrong; nothing else may be started (`device.conflicts`).
+    """
 
     bundle: BundleSettings = BundleSettings()
     camera: CameraSettings = CameraSettings()
@@ -117,6 +143,18 @@ class DeviceConfig(_Section):
     sample: SampleSettings = SampleSettings()
     led: LedSettings = LedSettings()
     results: ResultSettings = ResultSettings()
+    _faults: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """See above; the key is empty when the whole file cannot be read."""
+        return self._faults
+
+    def with_faults(self, faults: Mapping[str, str]) -> "DeviceConfig":
+        """The same with more faults."""
+        copy = self.model_copy()
+        copy._faults = {**self._faults, **faults}
+        return copy
 
     @property
     def database(self) -> Path:
@@ -130,18 +168,34 @@ def load_config(path: Path | None = None) -> DeviceConfig:
     Raises:
         UsageError: when a named file is missing, is not TOML, or holds unknown keys or wrong values (all listed).
     """
+    config = draft_config(path)
+    refuse(config)
+    return config
+
+
+def refuse(config: DeviceConfig) -> None:
+    """Raise UsageError with all that was wrong with the file that a configuration came from."""
+    if config.faults:
+        raise UsageError("; ".join(config.faults.values()))
+
+
+def draft_config(path: Path | None = None) -> DeviceConfig:
+    """As `load_config`, but what is wrong with the file is left out and told in `faults`; nothing is raised."""
     if path is None:
         path = next((p for p in (SYSTEM_CONFIG, user_config()) if os.path.isfile(p)), None)
         if path is None:
             return DeviceConfig()
     try:
-        return DeviceConfig.model_validate(tomllib.loads(path.read_text("utf-8")))
+        plain = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise UsageError(f"{path}: expected a configuration file, cannot read it ({error.strerror})") from error
+        return DeviceConfig().with_faults({"": f"{path}: expected a configuration file, cannot read it "
+                                               f"({error.strerror})"})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid TOML ({error})") from error
+        return DeviceConfig().with_faults({"": f"{path}: not valid TOML ({error})"})
+    try:
+        return DeviceConfig.model_validate(plain)
     except ValidationError as error:
-        raise UsageError(f"{path}: {'; '.join(_fault(f) for f in error.errors())}") from error
+        return _without_faults(path, plain, error)
 
 
 def user_config() -> Path:
@@ -156,14 +210,47 @@ def state_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "alledge"
 
 
-def _fault(fault: Any) -> str:
-    where = [str(part) for part in fault["loc"]]
+def _without_faults(path: Path, plain: dict[str, Any], error: ValidationError) -> DeviceConfig:
+    """What is right of a file that is partly wrong; its first fault says which file it is."""
+    rest, found = deepcopy(plain), dict[str, dict[str, None]]()
+    for fault in error.errors():
+        key = _key_of(plain, fault["loc"])
+        found.setdefault(".".join(key), {})[_fault(key, fault)] = None
+        _take_out(rest, key)
+    faults = {key: "; ".join(said) for key, said in found.items()}
+    first = next(iter(faults))
+    return DeviceConfig.model_validate(rest).with_faults({**faults, first: f"{path}: {faults[first]}"})
+
+
+def _key_of(plain: dict[str, Any], where: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The key that a fault is about; pydantic goes on to places in a list, and to what else a value might have been."""
+    inner: Any = plain
+    for depth, part in enumerate(where):
+        if not isinstance(inner, dict) or part not in inner:
+            return tuple(map(str, where[:depth]))
+        inner = inner[part]
+    return tuple(map(str, where))
+
+
+def _take_out(plain: dict[str, Any], key: tuple[str, ...]) -> None:
+    *sections, name = key
+    for section in sections:
+        plain = plain.get(section, {})
+    plain.pop(name, None)
+
+
+def _fault(key: tuple[str, ...], fault: Any) -> str:
+    name, received = ".".join(key), f"received {fault['input']!r}"
     if fault["type"] == "extra_forbidden":
-        return f"key {'.'.join(where)} is unknown, allowed are {', '.join(_allowed(where[:-1]))}"
-    return f"{'.'.join(where)}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, received {fault['input']!r}"
+        return f"key {name} is unknown, allowed are {', '.join(_allowed(key[:-1]))}"
+    if fault["type"] == "value_error":
+        return f"{name}: {str(fault['ctx']['error']).removeprefix(name.replace('.', ' ') + ': ')}"
+    if "options" in key[:-1]:
+        return f"{name}: expected a text, a number, true or false, {received}"
+    return f"{name}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, {received}"
 
 
-def _allowed(section: list[str]) -> list[str]:
+def _allowed(section: tuple[str, ...]) -> list[str]:
     """Keys of a section; the sections themselves at the top."""
     model: type[BaseModel] = DeviceConfig
     for name in section:

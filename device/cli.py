@@ -65,8 +65,8 @@ def run(
     from .run import run as run_device
     from .settling import at_start
 
-    settings = _settings(config, bundle=bundle, camera=camera, display=display, database=database, engine=engine,
-                         sample=sample, trigger=trigger)
+    settings = _draft(config, bundle=bundle, camera=camera, display=display, database=database, engine=engine,
+                      sample=sample, trigger=trigger)
     if bundle is None:
         settings = at_start(settings)
     settings = _with_display(settings, as_json)
@@ -192,27 +192,46 @@ def device_build_engine(
                       f"{document['tensorrt']}, {did}"], as_json)
 
 
-def _settings(config: Path | None, *, bundle: Path | None = None, camera: str | None = None,
-              display: str | None = None, database: Path | None = None, engine: str | None = None,
-              threads: int | None = None, sample: str | None = None,
-              trigger: str | None = None) -> "DeviceConfig":
-    """The configuration with what the command line says laid over it."""
-    from alledge.config import load_config
+def _settings(config: Path | None, *, bundle: Path | None = None, engine: str | None = None,
+              threads: int | None = None) -> "DeviceConfig":
+    """The configuration with what the command line says laid over it; UsageError with all that is wrong with it."""
+    from alledge.config import refuse
+
+    settings = _draft(config, bundle=bundle, engine=engine, threads=threads)
+    refuse(settings)
+    return settings
+
+
+def _draft(config: Path | None, *, bundle: Path | None = None, camera: str | None = None,
+           display: str | None = None, database: Path | None = None, engine: str | None = None,
+           threads: int | None = None, sample: str | None = None, trigger: str | None = None) -> "DeviceConfig":
+    """The same, still with `faults`: a run refuses them together with all else that is wrong, and on the display."""
+    from alledge.config import draft_config
+    from alledge.errors import UsageError
     from alledge.sample import check_sample_id
 
+    settings, faults = draft_config(config), dict[str, str]()
+    try:
+        sample = None if sample is None else check_sample_id(sample)
+    except UsageError as error:
+        sample, faults["--sample"] = None, str(error)
     said: dict[str, dict[str, Any]] = {
         "bundle": {"path": bundle},
         "camera": {"uri": camera},
-        "display": {"name": display},
+        "display": _named(display, settings.display.name),
         "engine": {"name": engine, "threads": threads},
         "results": {"database": database},
-        "trigger": {"name": trigger},
-        "sample": {"id": None if sample is None else check_sample_id(sample)},
+        "trigger": _named(trigger, settings.trigger.name),
+        "sample": {"id": sample},
     }
-    settings = load_config(config)
     changes = {section: getattr(settings, section).model_copy(
         update={key: value for key, value in values.items() if value is not None}) for section, values in said.items()}
-    return settings.model_copy(update=changes)
+    return settings.model_copy(update=changes).with_faults(faults)
+
+
+def _named(name: str | None, configured: str | None) -> dict[str, Any]:
+    """Another back end than the configured one takes other options."""
+    return {"name": name, "options": None if name is None or configured in (None, name) else {}}
 
 
 def _with_installed(settings: "DeviceConfig", named: Path | None) -> "DeviceConfig":

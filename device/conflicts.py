@@ -1,32 +1,31 @@
 """What is wrong with a configuration as a whole, before anything but the display is opened: all of it at once."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from alledge import backends
 from alledge.config import DeviceConfig
 from alledge.errors import BackendMissing, UsageError
 
-from .camera import EXAMPLES
+from .camera import EXAMPLES, check_camera
 
-_I2C_1 = (2, 3)  # SDA and SCL of bus 1 on a Raspberry Pi's header, BCM numbers
-_SPI_0 = (9, 10, 11)  # MISO, MOSI and SCLK of bus 0
+NO_DISPLAY = "none"
+_I2C_1 = {"SDA": 2, "SCL": 3}  # bus 1 on a Raspberry Pi's header, BCM numbers
+_SPI_0 = {"MISO": 9, "MOSI": 10, "SCLK": 11}
 _SPI_0_SELECT = {0: 8, 1: 7}
+_PANEL = {"dc": 24, "reset": 25, "backlight": 18}  # an ST7789's own, as its `create` has them
+_BUTTON = 17
 
 
-def refuse(config: DeviceConfig) -> None:
-    """Refuse a configuration that cannot be run.
-
-    Raises:
-        UsageError: with every fault of it in one sentence.
-    """
-    faults = [*_of_camera(config), *_of_bundle(config), *_of_options(config), *_of_pins(config)]
-    if faults:
-        raise UsageError("; ".join(faults))
+def faults_of(config: DeviceConfig) -> list[str]:
+    """Every fault of a configuration, in a sentence each; those of the file it came from first."""
+    return [*config.faults.values(), *_of_camera(config), *_of_bundle(config), *_of_options(config), *_of_pins(config)]
 
 
 def _of_camera(config: DeviceConfig) -> Iterator[str]:
-    if config.camera.uri is None:
+    if config.camera.uri is not None:
+        yield from _of_back_end(lambda: check_camera(config.camera.uri or ""))
+    elif not {"", "camera", "camera.uri"} & {*config.faults}:
         yield f"no camera was given: add --camera with one of {', '.join(EXAMPLES.values())}"
 
 
@@ -37,50 +36,54 @@ def _of_bundle(config: DeviceConfig) -> Iterator[str]:
 
 
 def _of_options(config: DeviceConfig) -> Iterator[str]:
+    engine, display, trigger = config.engine.name, config.display, config.trigger
+    if engine is not None and engine not in backends.names("engine"):
+        yield f"engine {engine!r} is unknown: expected one of {', '.join(backends.names('engine'))}"
+    if display.name not in (None, NO_DISPLAY):
+        yield from _of_back_end(lambda: backends.check("display", display.name or "", display.options))
+    if trigger.name is not None:
+        yield from _of_back_end(lambda: backends.check("trigger", trigger.name or "", trigger.options))
+
+
+def _of_back_end(check: Callable[[], object]) -> Iterator[str]:
     """An absent library is no fault of the configuration: whoever opens the back end says so."""
-    if config.engine.name is not None and config.engine.name not in backends.names("engine"):
-        yield f"engine {config.engine.name!r} is unknown: expected one of {', '.join(backends.names('engine'))}"
-    if config.trigger.name is not None:
-        try:
-            backends.check("trigger", config.trigger.name, config.trigger.options)
-        except UsageError as error:
-            yield str(error)
-        except BackendMissing:
-            return
+    try:
+        check()
+    except UsageError as error:
+        yield str(error)
+    except BackendMissing:
+        return
 
 
 def _of_pins(config: DeviceConfig) -> Iterator[str]:
-    """Two parts on one pin: the one that is opened last would fail, or silence the other."""
+    """Two uses of one pin: the one that is opened last would fail, or silence the other."""
     users: dict[int, list[str]] = defaultdict(list)
-    for part, pins in _pins(config).items():
-        for pin in pins:
-            users[pin].append(part)
+    for part, pin in _pins(config):
+        users[pin].append(part)
     for pin, parts in sorted(users.items()):
         if len(parts) > 1:
             yield f"GPIO{pin} is used by {' and by '.join(parts)}: give each a pin of its own"
 
 
-def _pins(config: DeviceConfig) -> dict[str, set[int]]:
-    pins: dict[str, set[int]] = {}
+def _pins(config: DeviceConfig) -> Iterator[tuple[str, int]]:
+    """What uses which pin; a value that is no number has been refused already."""
     display, trigger = config.display, config.trigger
     if display.name in ("ssd1306", "sh1106", "st7789"):
-        pins[f"display {display.name}"] = _of_display(display.name, display.options)
-    if trigger.name == "gpio":
-        pins["the button"] = _numbers(trigger.options.get("pin", 17))
+        for line, pin in _of_display(display.name, display.options).items():
+            if isinstance(pin, int):
+                yield f"display {display.name} ({line})", pin
+    if trigger.name == "gpio" and isinstance(pin := trigger.options.get("pin", _BUTTON), int):
+        yield "the button", pin
     if config.led.pin is not None:
-        pins["the LED"] = {config.led.pin}
-    return pins
+        yield "the LED", config.led.pin
 
 
-def _of_display(name: str, options: Mapping[str, object]) -> set[int]:
-    """Pins of its bus and its own; the defaults are those of the display's `create`."""
+def _of_display(name: str, options: Mapping[str, object]) -> dict[str, object]:
+    """Lines of its bus and its own; the defaults are those of the display's `create`."""
     port = options.get("port", 0 if name == "st7789" else 1)
     if name != "st7789":
-        return set(_I2C_1) if port == 1 else set()
-    own = _numbers(options.get("dc", 24), options.get("reset", 25), options.get("backlight", 18))
+        return {**_I2C_1} if port == 1 else {}
+    own = {line: options.get(line, pin) for line, pin in _PANEL.items()}
     device = options.get("device", 0)
-    return own if port != 0 else own | {*_SPI_0, _SPI_0_SELECT.get(device if isinstance(device, int) else 0, 8)}
-
-
-def _numbers(*pins: object) -> set[int]:
-    return {pin for pin in pins if isinstance(pin, int)}
+    select = _SPI_0_SELECT.get(device if isinstance(device, int) else 0, 8)
+    return own if port != 0 else {**_SPI_0, "chip select": select, **own}

@@ -12,7 +12,7 @@ from alledge.errors import AlledgeError, OutputError, UsageError
 from alledge.output import say
 
 from .announcing import announce
-from .conflicts import refuse
+from .conflicts import faults_of
 from .health import Health, check_health
 from .notice import rolled_back
 from .slots import STARTS, Slots
@@ -31,7 +31,7 @@ def at_start(config: DeviceConfig) -> DeviceConfig:
         if not slots.state.active:
             return config
         with slots.locked():
-            why = settle(slots, config) if _can_run(config) else ""
+            why = "" if faults_of(config) else settle(slots, config)  # they are told when the run is opened
         path = slots.path(slots.state.active)
     except UsageError:  # an installation is at work, and what it has on trial is its own
         path, why = slots.path(slots.state.fallback if slots.state.trial else slots.state.active), ""
@@ -95,14 +95,6 @@ def leave_damaged(slots: Slots) -> str:
             why = f"it is damaged ({error})"
             slots.roll_back(why)
     return why
-
-
-def _can_run(config: DeviceConfig) -> bool:
-    try:
-        refuse(config)
-    except UsageError:  # said again, on the display, when the run is opened
-        return False
-    return True
 
 
 def _before_the_trial(slots: Slots) -> Path | None:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import cv2
 
-from alledge import reference
-from alledge.config import DeviceConfig
-from alledge.errors import AlledgeError
+from alledge import backends, reference
+from alledge.config import DeviceConfig, DisplaySettings
+from alledge.errors import AlledgeError, UsageError
 from alledge.output import say
 
 from .admission import open_bundle
 from .archive import Storage, open_storage
 from .camera import Camera, cannot_wait
-from .conflicts import refuse
+from .conflicts import NO_DISPLAY, faults_of
 from .display import open_display
 from .forwarding import forwarding
 from .notice import SELF_TEST, broke_off, cannot_start
@@ -28,8 +28,6 @@ from .status_led import Light, StatusLed
 from .supervised import supervise
 from .trigger import Trigger, open_trigger
 from .watched import open_watched
-
-NO_DISPLAY = "none"
 
 
 @dataclass(frozen=True)
@@ -67,16 +65,25 @@ def open_station(config: DeviceConfig) -> Iterator[Station]:
     """Open everything, the display first, so that it can show why the rest cannot be opened.
 
     Raises:
+        UsageError: with every fault of the configuration in one sentence; then nothing but the display was opened.
         BundleRefused: when this machine does not reproduce the bundle's goldens.
         AlledgeError: for whatever cannot be opened.
         Exception: whatever else ends the run, once the display has been told: it must not go on showing a verdict.
     """
     with ExitStack() as stack:
-        showing = _open_showing(config)
+        faults = faults_of(config)
+        try:
+            showing = _open_showing(_without_unknown(config.display) if faults else config.display)
+        except AlledgeError:
+            if not faults:
+                raise
+            showing = None  # what it would have shown matters more than why it does not
         if showing is not None:
             stack.enter_context(closing(showing))
         station = None
         try:
+            if faults:
+                raise UsageError("; ".join(faults))
             station = _open_rest(config, stack, showing)
             yield station
         except Exception as error:
@@ -101,7 +108,6 @@ def bundle_path(config: DeviceConfig) -> Path:
 
 
 def _open_rest(config: DeviceConfig, stack: ExitStack, showing: Showing | None) -> Station:
-    refuse(config)
     led = None if config.led.pin is None else stack.enter_context(closing(StatusLed(config.led.pin)))
     if led is not None:
         led.show(Light.BUSY)
@@ -131,11 +137,19 @@ def _open_samples(config: DeviceConfig) -> Samples | None:
     return Samples(config.database, config.sample.id, config.sample.least)
 
 
-def _open_showing(config: DeviceConfig) -> Showing | None:
-    name, options = config.display.name, config.display.options
+def _open_showing(display: DisplaySettings) -> Showing | None:
+    name, options = display.name, display.options
     if name in (None, NO_DISPLAY):
         return None
-    return Showing(lambda: open_display(name, options), config.display.rate)
+    return Showing(lambda: open_display(name, options), display.rate)
+
+
+def _without_unknown(display: DisplaySettings) -> DisplaySettings:
+    """A misspelt option must not keep a display from saying so; a wrong value does: it may be the number of a pin."""
+    if display.name in (None, NO_DISPLAY):
+        return display
+    known = backends.options_of("display", display.name).model_fields
+    return display.model_copy(update={"options": {k: v for k, v in display.options.items() if k in known}})
 
 
 def _open_sinks(config: DeviceConfig) -> Iterator[Sink]:

@@ -100,15 +100,22 @@ def opener(uri: str) -> Callable[[], Camera]:
     Raises:
         UsageError, BackendMissing: as `open_camera`.
     """
-    scheme, mark, rest = uri.partition("://")
-    shown = ", ".join(EXAMPLES.values())
-    if not mark:
-        raise UsageError(f"camera {uri!r} is not a URI: expected one of {shown}")
-    if scheme not in backends.names("camera"):
-        raise UsageError(f"camera {uri!r}: scheme {scheme!r} is unknown, expected one of {shown}")
-    create = backends.load("camera", scheme)
+    create, rest = _back_end(uri)
     own: Callable[[str], Callable[[], Camera]] | None = _says(uri, "opener", None)
     return partial(create, rest) if own is None else own(rest)
+
+
+def check_camera(uri: str) -> None:
+    """Read a URI as its back end's `parse` does, where it has one, and open nothing.
+
+    Raises:
+        UsageError: for all in it that cannot be used.
+        BackendMissing: when the library behind it is not installed.
+    """
+    _, rest = _back_end(uri)
+    parse: Callable[[str], object] | None = _says(uri, "parse", None)
+    if parse is not None:
+        parse(rest)
 
 
 def is_live(uri: str) -> bool:
@@ -125,6 +132,17 @@ def cannot_wait(uri: str) -> bool:
     Its back end says so by `FREE_RUNNING = True`. From every other camera, each frame is judged.
     """
     return bool(_says(uri, "FREE_RUNNING", False))
+
+
+def _back_end(uri: str) -> tuple[Callable[[str], Camera], str]:
+    """The `create` of a URI's back end, and what follows the scheme."""
+    scheme, mark, rest = uri.partition("://")
+    shown = ", ".join(EXAMPLES.values())
+    if not mark:
+        raise UsageError(f"camera {uri!r} is not a URI: expected one of {shown}")
+    if scheme not in backends.names("camera"):
+        raise UsageError(f"camera {uri!r}: scheme {scheme!r} is unknown, expected one of {shown}")
+    return backends.load("camera", scheme), rest
 
 
 def _says(uri: str, name: str, otherwise: Any) -> Any:

@@ -2,8 +2,6 @@
 
 import re
 
-from alledge.errors import UsageError
-
 from ._query import Query
 
 KEYS = ("width", "height", "fps", "flip", "exposure", "gain", "white_balance")
@@ -21,17 +19,17 @@ def parse(rest: str) -> tuple[str, tuple[int, int]]:
     Raises:
         UsageError: for whatever in it cannot be used.
     """
-    uri = f"csi://{rest}"
     sensor, _, query = rest.partition("?")
-    if not re.fullmatch(r"\d", sensor):
-        raise UsageError(f"camera {uri!r}: expected the number of a sensor, 0 to 9, received {sensor!r}")
-    asked = Query(uri, query, KEYS)
-    (width, height), fps = asked.size(), asked.whole("fps", range(1, 241)) or 30
+    with Query(f"csi://{rest}", query, KEYS) as asked:
+        if not re.fullmatch(r"\d", sensor):
+            asked.refuse(f"expected the number of a sensor, 0 to 9, received {sensor!r}")
+        (width, height), fps = asked.size(), asked.whole("fps", range(1, 241)) or 30
+        locks, flip = _locks(asked, fps), asked.whole("flip", range(8)) or 0
     return " ! ".join([
-        f"nvarguscamerasrc sensor-id={sensor} {_locks(asked, fps)}",
+        f"nvarguscamerasrc sensor-id={sensor} {locks}",
         f"video/x-raw(memory:NVMM), width=(int){width}, height=(int){height}, format=(string)NV12, "
         f"framerate=(fraction){fps}/1",
-        f"nvvidconv flip-method={asked.whole('flip', range(8)) or 0}",
+        f"nvvidconv flip-method={flip}",
         "video/x-raw, format=(string)BGRx",
         "videoconvert",
         "video/x-raw, format=(string)BGR",
@@ -47,7 +45,7 @@ def _locks(asked: Query, fps: int) -> str:
     found = [f"wbmode={_AUTOMATIC if preset is None else PRESETS[preset]}"]
     if preset is not None:
         found.append("awblock=true")
-    if exposure is not None:
+    if exposure is not None and gain is not None:
         found.append(f'aelock=true exposuretimerange="{exposure}000 {exposure}000" gainrange="{gain:g} {gain:g}" '
                      'ispdigitalgainrange="1 1"')
     return " ".join(found)

@@ -1,5 +1,6 @@
 """The part of a camera's URI that says how: `?width=1280&height=720`."""
 
+from types import TracebackType
 from urllib.parse import parse_qsl
 
 from alledge.errors import UsageError
@@ -8,38 +9,51 @@ SIDES = range(32, 16385)  # px, of any camera's picture
 
 
 class Query:
-    """Keys and values of a URI's query, each read as what it has to be.
+    """Keys and values of a URI's query, each read as what it has to be, within a `with` block.
+
+    What is not given, and what cannot be used, reads as None; the block ends with all that cannot be used at once.
 
     Raises:
-        UsageError: for a key that is not allowed, given twice, or without a value.
+        UsageError: at the end of the block, in one sentence.
     """
 
     def __init__(self, uri: str, query: str, allowed: tuple[str, ...]) -> None:
-        self._uri = uri
+        self._uri, self._faults = uri, list[str]()
         try:
             pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
         except ValueError:
-            raise UsageError(f"camera {uri!r}: expected key=value pairs after '?', received {query!r}") from None
+            pairs = []
+            self.refuse(f"expected key=value pairs after '?', received {query!r}")
         for key, value in pairs:
             if key not in allowed or not value:
-                raise UsageError(f"camera {uri!r}: {key}={value} is not understood, expected {', '.join(allowed)}, "
-                                 "each with a value")
+                self.refuse(f"{key}={value} is not understood, expected {', '.join(allowed)}, each with a value")
         if len(dict(pairs)) != len(pairs):
-            raise UsageError(f"camera {uri!r}: a key is given twice")
-        self._values = dict(pairs)
+            self.refuse("a key is given twice")
+        self._values = {key: value for key, value in pairs if value}
+
+    def __enter__(self) -> "Query":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if self._faults and error is None:
+            raise UsageError(f"camera {self._uri!r}: {'; '.join(self._faults)}")
+
+    def refuse(self, fault: str) -> None:
+        """One more thing that cannot be used."""
+        self._faults.append(fault)
 
     def whole(self, key: str, allowed: range) -> int | None:
-        """A whole number in a range; None when it is not given. UsageError otherwise."""
+        """A whole number in a range."""
         value = self._values.get(key)
-        if value is None:
-            return None
-        if not value.isascii() or not value.isdigit() or int(value) not in allowed:
-            raise UsageError(f"camera {self._uri!r}: {key}={value} is out of range, expected a whole number from "
-                             f"{allowed.start} to {allowed.stop - 1}")
-        return int(value)
+        if value is None or (value.isascii() and value.isdigit() and int(value) in allowed):
+            return None if value is None else int(value)
+        self.refuse(f"{key}={value} is out of range, expected a whole number from {allowed.start} to "
+                    f"{allowed.stop - 1}")
+        return None
 
     def real(self, key: str, least: float, most: float) -> float | None:
-        """A number in a range, both ends included; None when it is not given. UsageError otherwise."""
+        """A number in a range, both ends included."""
         value = self._values.get(key)
         if value is None:
             return None
@@ -47,35 +61,36 @@ class Query:
             number = float(value)
         except ValueError:
             number = float("nan")
-        if not least <= number <= most:
-            raise UsageError(f"camera {self._uri!r}: {key}={value} is out of range, expected a number from {least:g} "
-                             f"to {most:g}")
-        return number
+        if least <= number <= most:
+            return number
+        self.refuse(f"{key}={value} is out of range, expected a number from {least:g} to {most:g}")
+        return None
 
     def pair(self, key: str) -> tuple[int, int] | None:
-        """WIDTHxHEIGHT in pixels; None when it is not given. UsageError otherwise."""
+        """WIDTHxHEIGHT in pixels."""
         value = self._values.get(key)
         if value is None:
             return None
         sides = [int(side) if side.isascii() and side.isdigit() else 0 for side in value.split("x")]
-        if len(sides) != 2 or not all(side in SIDES for side in sides):
-            raise UsageError(f"camera {self._uri!r}: {key}={value} is not understood, expected WIDTHxHEIGHT in pixels, "
-                             "e.g. 4056x3040")
-        return sides[0], sides[1]
+        if len(sides) == 2 and all(side in SIDES for side in sides):
+            return sides[0], sides[1]
+        self.refuse(f"{key}={value} is not understood, expected WIDTHxHEIGHT in pixels, e.g. 4056x3040")
+        return None
 
     def choice(self, key: str, allowed: tuple[str, ...]) -> str | None:
-        """One of a few words; None when it is not given. UsageError otherwise."""
+        """One of a few words."""
         value = self._values.get(key)
-        if value is not None and value not in allowed:
-            raise UsageError(f"camera {self._uri!r}: {key} {value!r} is unknown, expected one of {', '.join(allowed)}")
-        return value
+        if value is None or value in allowed:
+            return value
+        self.refuse(f"{key} {value!r} is unknown, expected one of {', '.join(allowed)}")
+        return None
 
     def together(self, first: str, second: str) -> None:
-        """Raise UsageError when one of two keys is given without the other."""
+        """Two keys that make no sense one without the other."""
         if (first in self._values) != (second in self._values):
-            raise UsageError(f"camera {self._uri!r}: expected {first} and {second} together, received only one of them")
+            self.refuse(f"expected {first} and {second} together, received only one of them")
 
     def size(self, width: int = 1280, height: int = 720) -> tuple[int, int]:
-        """`width` and `height` in pixels, or the given ones. UsageError when only one is given."""
+        """`width` and `height` in pixels, or the given ones."""
         self.together("width", "height")
         return self.whole("width", SIDES) or width, self.whole("height", SIDES) or height

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from alledge.errors import AlledgeError, CameraError, UsageError
+from alledge.errors import AlledgeError, CameraError
 
 from ..faults import CameraFault
 from . import Frame, now
@@ -57,19 +57,19 @@ def parse(rest: str) -> Settings:
     """
     uri = f"picamera2://{rest}"
     number, _, query = rest.partition("?")
-    if not re.fullmatch(r"\d", number):
-        raise UsageError(f"camera {uri!r}: expected the number of a camera, 0 to 9, received {number!r}")
-    asked = Query(uri, query, KEYS)
-    size, full = asked.size(), asked.pair("full")
-    if any(side % 2 for side in (*size, *(full or ()))):
-        raise UsageError(f"camera {uri!r}: expected even numbers of pixels, as the sensor's colour filter needs")
-    if full is not None and (full < size or abs(full[0] * size[1] / (full[1] * size[0]) - 1) > 0.005):
-        raise UsageError(f"camera {uri!r}: expected full of the same shape as width x height and no smaller, received "
-                         f"{full[0]}x{full[1]} and {size[0]}x{size[1]}: one of them would be squeezed")
-    asked.together("exposure", "gain")
-    asked.together("red", "blue")
-    exposure, gain = asked.whole("exposure", range(20, 500_001)), asked.real("gain", 1, 64)
-    red, blue = asked.real("red", 0.1, 32), asked.real("blue", 0.1, 32)
+    with Query(uri, query, KEYS) as asked:
+        if not re.fullmatch(r"\d", number):
+            asked.refuse(f"expected the number of a camera, 0 to 9, received {number!r}")
+        size, full = asked.size(), asked.pair("full")
+        if any(side % 2 for side in (*size, *(full or ()))):
+            asked.refuse("expected even numbers of pixels, as the sensor's colour filter needs")
+        if full is not None and (full < size or abs(full[0] * size[1] / (full[1] * size[0]) - 1) > 0.005):
+            asked.refuse(f"expected full of the same shape as width x height and no smaller, received {full[0]}x"
+                         f"{full[1]} and {size[0]}x{size[1]}: one of them would be squeezed")
+        asked.together("exposure", "gain")
+        asked.together("red", "blue")
+        exposure, gain = asked.whole("exposure", range(20, 500_001)), asked.real("gain", 1, 64)
+        red, blue = asked.real("red", 0.1, 32), asked.real("blue", 0.1, 32)
     controls: dict[str, Any] = {} if exposure is None else {"ExposureTime": exposure, "AnalogueGain": gain}
     return Settings(uri, int(number), size, full, controls if red is None else {**controls, "ColourGains": (red, blue)})
 

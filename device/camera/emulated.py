@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from alledge.errors import CameraError, UsageError
 
 from ..faults import CameraFault
-from . import Camera, Frame, _damage
+from . import Camera, Frame, _damage, check_camera
 from . import opener as camera_opener
 
 HOLD_S = 5.0  # how long a stalled read blocks, unless its seconds are over earlier
@@ -50,20 +50,41 @@ def create(rest: str) -> Camera:
 
 def opener(rest: str) -> Callable[[], Camera]:
     """What opens it again and again; fields and time run on in between, as a real device's do."""
+    return _Device(parse(rest), camera_opener(rest.partition("/")[2])).open
+
+
+def parse(rest: str) -> tuple[Order, ...]:
+    """What is ordered by `emulated://` + rest.
+
+    Raises:
+        UsageError: for all in it that cannot be used, that of the camera within included.
+        BackendMissing: when that camera's library is not installed.
+    """
     wanted, _, uri = rest.partition("/")
-    return _Device(tuple(_order(rest, rule) for rule in wanted.split(",") if rule), camera_opener(uri)).open
+    rules = [rule for rule in wanted.split(",") if rule]
+    faults = [f"{rule!r} {fault}" for rule in rules if (fault := _fault_of(rule))]
+    try:
+        check_camera(uri)
+    except UsageError as error:
+        faults.append(str(error))
+    if faults:
+        raise UsageError(f"camera 'emulated://{rest}': {'; '.join(faults)}")
+    return tuple(_order(rule) for rule in rules)
 
 
-def _order(rest: str, rule: str) -> Order:
+def _fault_of(rule: str) -> str:
     found = _RULE.fullmatch(rule)
     if found is None or found["fault"] not in FAULTS:
-        raise UsageError(f"camera 'emulated://{rest}': {rule!r} is not understood, expected FAULT@FIRST-LAST (fields) "
-                         f"or FAULT@FROMs-TOs (seconds), FAULT one of {', '.join(FAULTS)}")
+        return (f"is not understood, expected FAULT@FIRST-LAST (fields) or FAULT@FROMs-TOs (seconds), FAULT one of "
+                f"{', '.join(FAULTS)}")
+    return "ends before it begins" if found["last"] and int(found["last"]) < int(found["first"]) else ""
+
+
+def _order(rule: str) -> Order:
+    found = _RULE.fullmatch(rule)
+    assert found is not None
     first, seconds = int(found["first"]), bool(found["unit"])
-    last = int(found["last"] or first + seconds)
-    if last < first:
-        raise UsageError(f"camera 'emulated://{rest}': {rule!r} ends before it begins")
-    return Order(found["fault"], first, last, seconds)
+    return Order(found["fault"], first, int(found["last"] or first + seconds), seconds)
 
 
 class _Device:

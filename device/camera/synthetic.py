@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from alledge.errors import UsageError
 from alledge.labels import LABELS
 from alledge.synthetic import draw_field
 
@@ -23,15 +22,23 @@ def create(rest: str) -> "SyntheticCamera":
     Raises:
         UsageError: for an unknown key, class, or a number out of range.
     """
-    uri = f"synthetic://{rest}"
+    return SyntheticCamera(*parse(rest))
+
+
+def parse(rest: str) -> tuple[int, str | None, tuple[int, int], int]:
+    """Seed, class, height and width, and number of fields (0: endless) of `synthetic://` + rest.
+
+    Raises:
+        UsageError: for whatever in it cannot be used.
+    """
     place, _, query = rest.partition("?")
-    if place.strip("/"):
-        raise UsageError(f"camera {uri!r}: expected {KEYS} after '?', received the path {place!r}")
-    asked = Query(uri, query, KEYS)
-    size = asked.whole("size", _SIZES) or 224
-    shape = asked.whole("height", _SIZES) or size, asked.whole("width", _SIZES) or size
-    return SyntheticCamera(asked.whole("seed", range(2**31)) or 0, asked.choice("class", LABELS), shape,
-                           asked.whole("fields", range(1, 1001)) or 0)
+    with Query(f"synthetic://{rest}", query, KEYS) as asked:
+        if place.strip("/"):
+            asked.refuse(f"expected {', '.join(KEYS)} after '?', received the path {place!r}")
+        size = asked.whole("size", _SIZES) or 224
+        shape = asked.whole("height", _SIZES) or size, asked.whole("width", _SIZES) or size
+        return (asked.whole("seed", range(2**31)) or 0, asked.choice("class", LABELS), shape,
+                asked.whole("fields", range(1, 1001)) or 0)
 
 
 class SyntheticCamera:

@@ -7,12 +7,13 @@ hands and holds it. `v4l2-ctl -d /dev/video0 -l` lists a camera's controls and t
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 
-from alledge.errors import CameraError, UsageError
+from alledge.errors import CameraError
 
 from ..faults import CameraFault
 from . import Frame
@@ -38,6 +39,16 @@ class Control:
     switch: tuple[int, int] | None = None
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What a URI asks for. size: width and height; setup: OpenCV's properties and values; controls: to hold."""
+
+    device: Path
+    size: tuple[int, int]
+    setup: Mapping[int, float]
+    controls: tuple[Control, ...]
+
+
 def create(rest: str) -> "V4l2Camera":
     """Open `v4l2://` followed by a device file and the keys above.
 
@@ -45,22 +56,31 @@ def create(rest: str) -> "V4l2Camera":
         UsageError: for an unknown key or a value out of range.
         CameraError: when it cannot be opened, or does not take a size or control.
     """
-    uri = f"v4l2://{rest}"
-    place, _, query = rest.partition("?")
-    asked = Query(uri, query, KEYS)
-    size, controls = asked.size(), _controls(asked)
-    setup = {cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*(asked.choice("format", ("MJPG", "YUYV")) or "MJPG")),
-             cv2.CAP_PROP_FRAME_WIDTH: size[0], cv2.CAP_PROP_FRAME_HEIGHT: size[1],
-             cv2.CAP_PROP_FPS: asked.whole("fps", range(1, 241)) or 30, cv2.CAP_PROP_BUFFERSIZE: _BUFFERS}
-    if not place:
-        raise UsageError(f"camera {uri!r}: expected a device file, e.g. v4l2:///dev/video0")
-    device = str(path_of(place))
+    uri, settings = f"v4l2://{rest}", parse(rest)
+    device = str(settings.device)
     capture = cv2.VideoCapture(device, cv2.CAP_V4L2) if os.path.exists(device) else None
     if capture is None or not capture.isOpened():
         raise CameraError(f"camera {uri} cannot be opened: {_why(device)}")
-    for name, value in setup.items():
+    for name, value in settings.setup.items():
         capture.set(name, value)
-    return V4l2Camera(capture, uri, device, size, controls)
+    return V4l2Camera(capture, uri, device, settings.size, settings.controls)
+
+
+def parse(rest: str) -> Settings:
+    """Settings of `v4l2://` + rest.
+
+    Raises:
+        UsageError: for whatever in it cannot be used.
+    """
+    place, _, query = rest.partition("?")
+    with Query(f"v4l2://{rest}", query, KEYS) as asked:
+        if not place:
+            asked.refuse("expected a device file, e.g. v4l2:///dev/video0")
+        size, controls = asked.size(), _controls(asked)
+        code = cv2.VideoWriter.fourcc(*(asked.choice("format", ("MJPG", "YUYV")) or "MJPG"))
+        setup = {cv2.CAP_PROP_FOURCC: code, cv2.CAP_PROP_FRAME_WIDTH: size[0], cv2.CAP_PROP_FRAME_HEIGHT: size[1],
+                 cv2.CAP_PROP_FPS: asked.whole("fps", range(1, 241)) or 30, cv2.CAP_PROP_BUFFERSIZE: _BUFFERS}
+    return Settings(path_of(place), size, setup, controls)
 
 
 def present() -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from alledge import config
-from alledge.config import DeviceConfig, load_config, state_folder
+from alledge.config import DeviceConfig, draft_config, load_config, state_folder
 from alledge.errors import UsageError
 
 
@@ -50,6 +50,27 @@ def test_all_faults_at_once_with_what_is_allowed(tmp_path: Path) -> None:
     assert "engine.threads" in said
     assert "received 0" in said
     assert "\n" not in said
+
+
+def test_a_draft_keeps_what_is_right_and_says_what_is_not(tmp_path: Path) -> None:
+    draft = draft_config(write(tmp_path / "c.toml", """
+        colour = {red = 1}
+        [display]
+        name = "png"
+        options = {size = "128x64", path = ["a", "b"], when = 1979-05-27, fine = {ness = 1}}
+        [engine]
+        threads = "3"
+        [bundle]
+        trusted_keys = ["x", "y"]
+        [results]
+        floor = true
+    """))
+    assert {*draft.faults} == {"colour", "display.options.path", "display.options.when", "display.options.fine",
+                               "engine.threads", "bundle.trusted_keys", "results.floor"}
+    assert (draft.display.name, draft.display.options, draft.engine.threads) == ("png", {"size": "128x64"}, 1)
+    assert "'x'" in draft.faults["bundle.trusted_keys"]
+    assert "'y'" in draft.faults["bundle.trusted_keys"]
+    assert draft.model_copy(update={"engine": draft.engine}).faults == draft.faults
 
 
 @pytest.mark.parametrize(("text", "said"), [("a = ", "not valid TOML"), (None, "cannot read it"),
