@@ -98,7 +98,7 @@ def hold_out(dataset: Dataset, folds: str, name: str) -> Dataset:
     rest = [i for i in dataset.items if _fold_of(i, folds) != name]
     validation = _carve_groups(rest, VALIDATION_SHARE)
     items = tuple(replace(i, subset="test" if _fold_of(i, folds) == name else
-                          "val" if (i.label, i.group) in validation else "train") for i in dataset.items)
+                          "val" if i.group in validation else "train") for i in dataset.items)
     return Dataset(dataset.root, items)
 
 
@@ -116,19 +116,19 @@ def _fold_of(item: Item, folds: str) -> str:
     return item.columns.get(FOLD_COLUMNS[folds], "")
 
 
-def _carve_groups(items: Sequence[Item], share: float) -> set[tuple[str, str]]:
-    """(label, group) pairs that hold about `share` of each class, picked in an order fixed by their hash."""
-    chosen = set()
+def _carve_groups(items: Sequence[Item], share: float) -> set[str]:
+    """Groups that hold about `share` of each class, picked in an order fixed by their hash; none is ever cut."""
+    chosen: set[str] = set()
     for label in LABELS:
         sizes = Counter(i.group for i in items if i.label == label)
-        wanted = share * sizes.total()
+        wanted = share * sizes.total() - sum(sizes[group] for group in chosen)
         smallest = min(sizes.values(), default=0)
-        for group in sorted(sizes, key=lambda g: hashlib.md5(g.encode()).hexdigest()):
-            if sizes[group] <= max(wanted * 1.5, smallest):  # one huge group must not eat the training rows
-                chosen.add((label, group))
-                wanted -= sizes[group]
+        for group in sorted(sizes.keys() - chosen, key=lambda g: hashlib.md5(g.encode()).hexdigest()):
             if wanted <= 0:
                 break
+            if sizes[group] <= max(wanted * 1.5, smallest):  # one huge group must not eat the training rows
+                chosen.add(group)
+                wanted -= sizes[group]
     return chosen
 
 

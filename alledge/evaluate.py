@@ -1,7 +1,8 @@
 """`alledge evaluate`: one set of figures for a run and for a bundle, on the same images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,7 +78,17 @@ def report_on(model: Path, dataset: Dataset, subset: str, engine: str | None = N
         _renew_report(model, items, levels["robustness"], sweeping)
     scores = score(clean[0], truth, clean[1], [item.group for item in items])
     baseline = _baseline(dataset, items) if subset in ("val", "test") else None  # it must not see what it is tested on
-    return {**scores.to_json(), "model": judge.identity, "baseline_histogram_accuracy": baseline, **levels}
+    return {**scores.to_json(), "model": judge.identity, "learned_from": _learned(judge.provenance, dataset, subset),
+            "baseline_histogram_accuracy": baseline, **levels}
+
+
+def _learned(provenance: Mapping[str, Any], dataset: Dataset, subset: str) -> bool | None:
+    """Whether the model has learned from the images of a subset; None where it was made with another split."""
+    split = provenance.get("split_sha256")
+    if split == dataset.split_sha256:
+        return subset != "test"
+    taught_all = Dataset(dataset.root, tuple(replace(item, subset="train") for item in dataset.items))
+    return True if split == taught_all.split_sha256 else None  # as the reference model was
 
 
 def _open(model: Path, engine: str | None) -> Judge:
@@ -125,9 +136,17 @@ def _text(report: dict[str, Any]) -> str:
         *(f"  {TITLES[label]:<12} precision {_share(s, 'precision')}, recall {_share(s, 'recall')}, {s['n']} images"
           for label, s in report["per_class"].items()),
         *_levels(report.get("robustness", [])),
+        *([_LEARNED[report["learned_from"]]] if report["learned_from"] is not False else []),
         "in brackets: 95 % intervals",
     ]
     return "\n".join(lines)
+
+
+_LEARNED = {
+    True: "warning: the model has learned from these images: the figures say nothing about new ones",
+    None: "note: the model was made with another split; where it has learned from any of these images, the figures are "
+          "too good",
+}
 
 
 def _levels(levels: list[dict[str, Any]]) -> list[str]:

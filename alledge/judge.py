@@ -1,7 +1,7 @@
 """What evaluation asks of a stage: something that answers fields, whatever it is made of."""
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,11 @@ class Judge(Protocol):
 
     Attributes:
         identity: "id", "target" and "engine" of what judges.
+        provenance: of the run it is or was made from.
     """
 
     identity: dict[str, str]
+    provenance: Mapping[str, Any]
 
     def __call__(self, fields: Iterable[NDArray[np.uint8]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Judge fields uint8 [H, W, 3] RGB of any size, one after the other.

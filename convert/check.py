@@ -137,7 +137,7 @@ def demand(gates: Mapping[str, Mapping[str, Any]], comparisons: Mapping[str, Com
         accuracy = "" if worst.accuracy is None else (
             f"accuracy {worst.accuracy.before:.1%} -> {worst.accuracy.after:.1%} (at most {MAX_DROP:.0%} less), ")
         raise GateNotMet(
-            f"the converted model lost too much on {worst.n} held-out tiles ({kernels} kernels): {accuracy}agreement "
+            f"the converted model lost too much on {worst.n} tiles ({kernels} kernels): {accuracy}agreement "
             f"{worst.agreement:.1%} (at least {MIN_AGREEMENT:.0%}); no bundle was written. Train longer or with more "
             "data, choose --target onnx, or accept it on record with --allow-drop")
 
@@ -163,9 +163,9 @@ def _untrained(comparison: Comparison) -> list[str]:
     commonest = max(part.n for part in comparison.recall.values()) / comparison.n
     if comparison.accuracy.before_ci95[0] > commonest:
         return []
-    return [f"the float network is right on {comparison.accuracy.before:.1%} of the held-out tiles, no better than "
-            f"always naming the commonest class ({commonest:.1%}): is it trained? Agreement with it proves nothing "
-            "about smears"]
+    return [f"the float network is right on {comparison.accuracy.before:.1%} of the tiles it was judged on, no "
+            f"better than always naming the commonest class ({commonest:.1%}): is it trained? Agreement with it proves "
+            "nothing about smears"]
 
 
 def _allowed(comparisons: Mapping[str, Comparison], share: float) -> dict[str, int]:

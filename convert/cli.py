@@ -134,7 +134,7 @@ def _summary(done: Any, report: Path) -> str:
     """A few lines for a terminal."""
     document = done.to_json()
     lines = [f"{document['bundle']}: {document['bytes'] / 2**20:.2f} MiB for {document['target']}"]
-    lines += [f"{name} kernels, {c.n} held-out tiles: {_accuracy(c)}agreement {c.agreement:.1%}"
+    lines += [f"{name} kernels, {c.n} tiles: {_accuracy(c)}agreement {c.agreement:.1%}"
               for name, c in done.comparisons.items()]
     if document.get("ladder"):
         from .lint import in_words

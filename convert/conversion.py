@@ -22,7 +22,7 @@ from .judgement import Judgement, calibrate, confessions, sources
 from .memory import demand_memory
 from .next_steps import next_steps
 from .options import Options
-from .precision import PRECISIONS, parse_precision
+from .precision import PRECISIONS, needs_ranges, parse_precision
 from .remedies import convert_until_it_holds
 from .trained import Trained, open_trained
 
@@ -92,11 +92,12 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
     found = {**gates(comparisons), **converted.facts, "goldens": goldens_gate(goldens.spread, converted.tolerance)}
     if not options.allow_drop:
         demand(found, comparisons)
-    warnings = (*converted.warnings, *confessions(trained), *doubts(next(iter(comparisons.values()))),
+    ranged = needs_ranges(options.precision, target)
+    warnings = (*converted.warnings, *confessions(trained, ranged), *doubts(next(iter(comparisons.values()))),
                 *_accepted(found))
     calibration = calibrate(trained, converted, judgement)
-    metrics = {**_metrics(trained, converted, judgement, found), "remedies": remedies, "warnings": list(warnings),
-               "next": list(next_steps(target, converted.compiled))}
+    metrics = {**_metrics(trained, converted, judgement, found), **sources(trained, ranged), "remedies": remedies,
+               "warnings": list(warnings), "next": list(next_steps(target, converted.compiled))}
     manifest = _manifest(trained, target, converted, calibration, goldens, metrics)
     manifest = options.issue.laid_over(manifest.model_copy(update={"precision": options.precision}))
     say("writing the bundle")
@@ -138,7 +139,7 @@ def _metrics(trained: Trained, converted: Converted, judgement: Judgement,
              found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What was measured before the bundle was written."""
     return {"run": trained.record.metrics, "checked_with": list(converted.kernels), "gates": found,
-            "conversion": {k: c.to_json() for k, c in judgement.comparisons.items()}, **sources(trained),
+            "conversion": {k: c.to_json() for k, c in judgement.comparisons.items()},
             "operations": [asdict(row) for row in converted.operations], **converted.findings,
             "layers": [row.to_json() for row in converted.layers[:WORST_LAYERS]],
             "allow_drop": bool(failed_gates(found))}

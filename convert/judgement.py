@@ -83,10 +83,10 @@ def calibrate(trained: Trained, converted: Converted, judgement: Judgement) -> C
     return fit_calibration(after.probs, distances, held_out.truth, gate)
 
 
-def confessions(trained: Trained) -> list[str]:
-    """What was not judged on real smears, one sentence each."""
+def confessions(trained: Trained, ranged: bool) -> list[str]:
+    """What was not judged on real smears, one sentence each. ranged: whether activation ranges were chosen."""
     found = []
-    if not trained.calibration.real:
+    if ranged and not trained.calibration.real:
         colours = "in the colours of its training set" if trained.record.palette else "in colours of their own"
         found.append(f"activation ranges come from drawn smears {colours}, because the run holds no training tiles")
     if trained.record.out_of_fold and trained.held_out.real:
@@ -105,6 +105,8 @@ def _more(trained: Trained) -> str:
     return "With the images, --data and --split measure all of it"
 
 
-def sources(trained: Trained) -> dict[str, str]:
-    """Where activation ranges and the judgement came from, for the manifest."""
-    return {"ranged_on": WORDS[trained.calibration.origin], "judged_on": WORDS[trained.held_out.origin]}
+def sources(trained: Trained, ranged: bool) -> dict[str, str]:
+    """Where activation ranges, if there are any, and the judgement came from, for the manifest."""
+    known = ", which the network has learned from" if trained.record.out_of_fold and trained.held_out.real else ""
+    return {"ranged_on": WORDS[trained.calibration.origin] if ranged else "nothing",
+            "judged_on": WORDS[trained.held_out.origin] + known}

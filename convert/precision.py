@@ -34,3 +34,8 @@ def parse_precision(name: str | None, target: Target) -> Precision:
             return precision
     raise UsageError(f"--precision {name!r} is not for --target {target}: expected {' or '.join(offered)}, because "
                      f"{_WHY[target]}")
+
+
+def needs_ranges(name: str | None, target: Target) -> bool:
+    """Whether activation ranges have to be chosen for it."""
+    return parse_precision(name, target) == "int8"

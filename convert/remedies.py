@@ -12,11 +12,11 @@ from .check import badness, failed_gates, gates
 from .converted import Converted
 from .judgement import Judgement, judge
 from .options import Options
+from .precision import needs_ranges
 from .targets import load_target
 from .tiles import WORDS
 from .trained import Trained
 
-_RANGED: tuple[Target, ...] = ("cpu", "coral", "jetson-orin")  # what chooses activation ranges
 _Try = tuple[Converted, Judgement, dict[str, Any]]
 
 
@@ -29,7 +29,7 @@ def convert_until_it_holds(trained: Trained, target: Target, options: Options,
     """
     tried = [_attempt(trained, target, options, say)]
     every = len(trained.calibration.truth)
-    if not tried[0][2]["passed"] and target in _RANGED and every > trained.ranging:
+    if not tried[0][2]["passed"] and needs_ranges(options.precision, target) and every > trained.ranging:
         say(f"it lost too much with ranges from {trained.ranging} tiles: trying all {every}")
         tried.append(_attempt(replace(trained, ranging=every), target, options, say))
     converted, judgement, _ = max(tried, key=lambda t: (t[2]["passed"], t[2]["agreement"]))
@@ -38,9 +38,9 @@ def convert_until_it_holds(trained: Trained, target: Target, options: Options,
 
 def _attempt(trained: Trained, target: Target, options: Options, say: Callable[[str], None]) -> _Try:
     converted = load_target(target)(trained, options)
-    say(f"judging on {len(trained.held_out.truth)} held-out {WORDS[trained.held_out.origin]}")
+    say(f"judging on {len(trained.held_out.truth)} {WORDS[trained.held_out.origin]}")
     judgement = judge(trained, converted)
     worst = min(judgement.comparisons.values(), key=badness)
-    tiles = min(trained.ranging, len(trained.calibration.truth)) if target in _RANGED else 0
+    tiles = min(trained.ranging, len(trained.calibration.truth)) if needs_ranges(options.precision, target) else 0
     return converted, judgement, {"ranging_tiles": tiles, "agreement": worst.agreement,
                                   "passed": not failed_gates(gates(judgement.comparisons))}

@@ -14,7 +14,6 @@ from alledge.page import html_page
 
 from . import report_tables as tables
 from .conversion import Conversion
-from .tiles import WORDS
 
 CASES = 50  # images by disagreement in the JSON
 
@@ -44,13 +43,13 @@ def _page(conversion: Conversion) -> str:
     latency = _latency(conversion)
     lead = (f"<p class=lead>Run {escape(str(manifest.provenance['run_id']))} for <b>{manifest.target}</b>: "
             f"{bundle.size / 2**20:.2f} MiB, {bundle.signature_in_words()}. Bundle {bundle.id}. Ranges from "
-            f"{WORDS[conversion.trained.calibration.origin]}, judged on {WORDS[held_out.origin]}.</p>")
+            f"{manifest.metrics['ranged_on']}, judged on {manifest.metrics['judged_on']}.</p>")
     steps = manifest.metrics.get("ladder")
     default = next(iter(conversion.comparisons.values()))
     parts = {
         "Warnings": tables.listed(conversion.warnings),
         "Gates": tables.gates(conversion.gates),
-        "Float against converted, on held-out tiles": tables.comparisons(conversion.comparisons),
+        "Float against converted, on the same tiles": tables.comparisons(conversion.comparisons),
         "Recall by class, default kernels": tables.recall(default),
         "Images whose probabilities changed most": tables.images(found, held_out),
         "Decision settings of the converted model": tables.calibration(manifest.calibration),

@@ -28,7 +28,8 @@ class Trained:
         model: Keras model, float32 [n, size, size, channels] -> {"probs": [n, 4], "embedding": [n, d]}.
         calibration: training rows, to choose ranges and the domain gate with.
         ranging: how many of those choose activation ranges.
-        held_out: rows to judge with. No gradient came from them; they chose the epoch and the calibration.
+        held_out: rows to judge with. No gradient came from them, they chose the epoch and the calibration; unless the
+            record says `out_of_fold`: then the network has learned from them too, and only agreement can be judged.
     """
 
     record: TrainingRecord

@@ -10,10 +10,14 @@ from alledge.runfolder import MODEL_CARD
 from alledge.verdict import RESEARCH_USE_ONLY
 
 _TABLES = {
-    "operations": ("op", "count", "layer", "mapped", "reason"),
+    "ladder": ("rung", "holds", "float_max_abs", "reason"),
+    "operations": ("op", "count", "layer", "mapped", "reason", "remedy"),
     "layers": ("place", "layer", "op", "error", "clipped"),
     "remedies": ("ranging_tiles", "agreement", "passed"),
 }
+
+
+_SENTENCES = ("warnings", "next")
 
 
 def describe(bundle: Bundle, trusted: Collection[str] = ()) -> dict[str, Any]:
@@ -37,7 +41,8 @@ def lines(bundle: Bundle, trusted: Collection[str] = ()) -> list[str]:
         "target": ", ".join(filter(None, (manifest.target, f"engine {manifest.engine}{_compiled(manifest)}",
                                           manifest.precision))),
         "classes": ", ".join(manifest.labels),
-        "sees": f"{manifest.preprocessing.size} px square, mask {manifest.preprocessing.segment}",
+        "sees": f"{manifest.preprocessing.size} px square, mask {manifest.preprocessing.segment}"
+                f"{', and where the nuclei are' if manifest.preprocessing.nuclei else ''}",
         "input": _tensor(manifest.input),
         "outputs": f"{_tensor(manifest.probs)}; {_tensor(manifest.embedding)}",
         **({"head": f"on the CPU, from {_tensor(manifest.head.features)}"} if manifest.head else {}),
@@ -68,7 +73,7 @@ def _card(bundle: Bundle) -> str | None:
 def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[str]:
     """Every figure of a nested document in a line of its own, with the way to it."""
     for name, value in tree.items():
-        if not above and name in (*_TABLES, "next"):
+        if not above and name in (*_TABLES, *_SENTENCES):
             continue
         if isinstance(value, dict):
             yield from _leaves(value, f"{above}{name}.")
@@ -84,9 +89,10 @@ def _tables(metrics: dict[str, Any]) -> Iterator[str]:
             widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
             yield f"{name}:"
             yield from ("  " + "  ".join(map(str.ljust, cells, widths)).rstrip() for cells in (list(columns), *rows))
-    if metrics.get("next"):
-        yield "next:"
-        yield from (f"  {step}" for step in metrics["next"])
+    for name in _SENTENCES:
+        if metrics.get(name):
+            yield f"{name}:"
+            yield from (f"  {sentence}" for sentence in metrics[name])
 
 
 def _compiled(manifest: Manifest) -> str:

@@ -26,6 +26,7 @@ class BundleJudge:
         self._engine = open_engine(bundle, engine)
         self._pipeline = Pipeline(bundle, self._engine)
         self.identity = {"id": bundle.id, "target": bundle.manifest.target, "engine": self._engine.name}
+        self.provenance = bundle.manifest.provenance
 
     def __call__(self, fields: Iterable[NDArray[np.uint8]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """See `Judge`."""

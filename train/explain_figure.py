@@ -15,7 +15,7 @@ from alledge.verdict import RESEARCH_USE_ONLY
 from .explain import ATTENTION, GRAD_CAM
 
 CAPTIONS = {
-    ATTENTION: ("Where it looked", "attention each place received"),
+    ATTENTION: ("Attention", "what each place got from the others; no evidence for a class"),
     GRAD_CAM: ("What spoke for the class", "Grad-CAM of the most likely class"),
 }
 MARGIN, PANEL, BOTTOM, HEIGHT = 0.25, 3.4, 0.95, 5.75  # inches

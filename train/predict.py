@@ -42,6 +42,7 @@ class RunJudge:
         self._record = read_record(run)
         self._model = load_model(run)
         self.identity = {"id": self._record.run_id, "target": "run", "engine": f"keras-{keras.backend.backend()}"}
+        self.provenance = self._record.provenance
 
     def __call__(self, fields: Iterable[NDArray[np.uint8]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """See `Judge`."""

@@ -73,6 +73,19 @@ def test_folds_cover_every_item_once_and_cut_no_group(smears, folds):
     assert sorted(tested) == sorted(i.path for i in dataset.items)
 
 
+def test_a_group_of_several_classes_is_not_cut_either(copied):
+    """The fields of a patient may be of more than one class."""
+    rewrite(copied, lambda row: {**row, "group": f"{row['fold']}-{row['group'][-1]}", "split": "train"})
+    dataset = read_dataset(copied)
+    assert len({(i.group, i.label) for i in dataset.items}) > len({i.group for i in dataset.items})
+    for name in fold_names(dataset, "group"):
+        held = hold_out(dataset, "group", name)
+        learned, judged = ({i.group for i in held.subset(s)} for s in ("train", "val"))
+        assert learned
+        assert judged
+        assert not learned & judged
+
+
 def test_the_split_hash_knows_content_and_subsets_but_not_names(smears, copied):
     assert read_dataset(smears).split_sha256 == read_dataset(copied).split_sha256
     rewrite(copied, lambda row: {**row, "split": "train" if row["split"] == "val" else row["split"]})

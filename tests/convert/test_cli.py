@@ -100,7 +100,7 @@ def _misleading_ranges(run):
 def test_a_model_that_lost_too_much_is_refused_unless_accepted_on_record(run_copy, tmp_path):
     _misleading_ranges(run_copy)
     out = tmp_path / "model.alledge"
-    with pytest.raises(GateNotMet, match="held-out tiles"):
+    with pytest.raises(GateNotMet, match="lost too much on"):
         convert(target="cpu", run=run_copy, out=out)
     assert not out.exists()
     done = convert_quietly(run_copy, "cpu", out, allow_drop=True)

@@ -59,6 +59,12 @@ def test_the_users_images_are_used_instead_of_tiles(tileless, tmp_path):
     assert not any("drawn" in line for line in done.warnings)
 
 
+def test_a_float_target_does_not_speak_of_activation_ranges(tileless, tmp_path):
+    done = convert_quietly(tileless, "onnx", tmp_path / "a.alledge", allow_drop=True)
+    assert done.bundle.manifest.metrics["ranged_on"] == "nothing"
+    assert not any("activation ranges" in line for line in done.warnings)
+
+
 def test_a_split_without_images_is_a_usage_error(tileless):
     with pytest.raises(UsageError, match="expected --data DIR"):
         convert(target="cpu", run=tileless, split=tileless / RECORD)

@@ -24,6 +24,7 @@ def test_inspect(alledge: Cli, tflite_bundle: Bundle) -> None:
     assert [m["name"] for m in document["members"]] == [m.name for m in tflite_bundle.manifest.members]
     text = alledge("inspect", tflite_bundle.path).stdout
     assert "  accuracy" in text
+    assert all(f"  {warning}" in text for warning in tflite_bundle.manifest.metrics.get("warnings", []))
     assert tflite_bundle.id in text
 
 

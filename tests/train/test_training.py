@@ -115,6 +115,7 @@ def test_evaluate_gives_the_run_its_own_figures_back(trained, alledge, smears, t
     assert report["accuracy"] == summary["accuracy"]
     assert report["abstained"] == summary["abstained"]
     assert report["model"] == {"id": read_record(run).run_id, "target": "run", "engine": "keras-tensorflow"}
+    assert report["learned_from"] is False
     assert (tmp_path / "p.csv").read_text() == (run / "predictions.csv").read_text()
 
 
