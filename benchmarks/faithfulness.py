@@ -37,7 +37,7 @@ STEPS = 10  # of a curve; the first is nothing done, the last everything
 RANDOM_ORDERS = 8  # per image, averaged
 RESAMPLES = 2000
 NUCLEI = "nuclei"
-TITLES = {"attention": "attention received", "grad_cam": "Grad-CAM", NUCLEI: "nuclei (no network needed)"}
+TITLES = {"attention": "attention", "grad_cam": "Grad-CAM", NUCLEI: "nuclei (no network needed)"}
 
 
 @dataclass(frozen=True)

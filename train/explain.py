@@ -1,4 +1,4 @@
-"""Where a network looked, and what spoke for its verdict: attention received and Grad-CAM, as maps of its own grid.
+"""Where a network looked, and what spoke for its verdict: attention and Grad-CAM, as maps of its own grid.
 
 Both are maps of the places the network tells apart (attention: 7 x 7 for MobileNetV2 at 224 px), no finer. They show
 where, not why; `benchmarks/faithfulness.py` measures how far they can be trusted.
@@ -19,7 +19,7 @@ from alledge.errors import DataError
 from alledge.preprocess import Preprocessing, scale
 from alledge.segmentation import Mask
 
-from .heads import NUCLEUS_WEIGHT
+from .heads import NUCLEUS_WEIGHT, POOLED_BY
 
 ATTENTION, GRAD_CAM = "attention", "grad_cam"
 
@@ -56,6 +56,8 @@ class Explainer:
         self._kernel = last.kernel if isinstance(last, keras.layers.Dense) else None
         waist = _waist(model)
         asked = {} if self._attention is None else {"tokens": self._attention.input}
+        pooled_by = next((layer for layer in model.layers if layer.name == POOLED_BY), None)
+        asked |= {} if pooled_by is None else {"pooled_by": pooled_by.output}
         self._body = keras.Model(model.inputs, {**model.output, **asked, "waist": waist})
         self._head = keras.Model(waist, last.output if self._kernel is None else last.input)
 
@@ -64,20 +66,23 @@ class Explainer:
         image = ops.convert_to_tensor(scale(tile[None], self._preprocessing))
         seen = self._body({self._body.inputs[0].name: image}, training=False)
         probabilities = _plain(seen["probs"])[0]
-        heat = {} if self._attention is None else {ATTENTION: self._received(seen["tokens"])}
+        heat = {} if self._attention is None else {
+            ATTENTION: self._received(seen["tokens"], seen.get("pooled_by"))}
         heat[GRAD_CAM] = self._grad_cam(seen["waist"], int(probabilities.argmax()))
         return Maps(probabilities, _plain(seen["embedding"])[0], {name: _normalised(m) for name, m in heat.items()})
 
-    def _received(self, tokens: Any) -> Array:
-        """[h, w] attention each place receives, averaged over heads and over the places that give it.
+    def _received(self, tokens: Any, pooled_by: Any) -> Array:
+        """[h, w] what each place gives to what is pooled behind the attention, averaged over heads.
 
-        With one attention layer and a residual connection, attention rollout (Abnar and Zuidema, ACL 2020) is this map
-        plus a constant: every place also keeps itself.
+        Attention rollout (Abnar and Zuidema, ACL 2020) through the one attention layer, its residual connection and the
+        pooling: a place of which nothing is pooled has no say in where attention goes. Without such a weight all
+        places count alike, and what each keeps of itself would only add a constant.
         """
         assert self._attention is not None
         query, value = tokens if isinstance(tokens, (list, tuple)) else (tokens, tokens)
         _, weights = self._attention(query, value, return_attention_scores=True)  # [1, heads, queries, keys]
-        received = _plain(weights)[0].mean((0, 1))
+        flow = _plain(weights)[0].mean(0)
+        received = flow.mean(0) if pooled_by is None else _plain(pooled_by).ravel() @ (flow + np.eye(len(flow)))
         return received.reshape(isqrt(received.size), -1)  # places of a square tile
 
     def _grad_cam(self, waist: Sequence[Any], chosen: int) -> Array:

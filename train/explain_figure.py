@@ -15,7 +15,7 @@ from alledge.verdict import RESEARCH_USE_ONLY
 from .explain import ATTENTION, GRAD_CAM
 
 CAPTIONS = {
-    ATTENTION: ("Attention", "what each place got from the others; no evidence for a class"),
+    ATTENTION: ("Where it looked", "what each place gives to the attention"),
     GRAD_CAM: ("What spoke for the class", "Grad-CAM of the most likely class"),
 }
 MARGIN, PANEL, BOTTOM, HEIGHT = 0.25, 3.4, 0.95, 5.75  # inches

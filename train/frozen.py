@@ -31,7 +31,7 @@ from .augment import augment
 from .cache import kept, settings
 from .checkpoint import HEADS, Checkpoint
 from .epochs import KeepEpochs
-from .heads import OPINIONS
+from .heads import OPINIONS, POOLED_BY
 from .learn import History, focal_loss, schedule
 from .model import build_model
 from .options import Options
@@ -138,7 +138,7 @@ def deal(groups: Sequence[str], truth: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     """Trunk (image -> what the head sees) and head (that -> opinions, probs and embedding), sharing their weights."""
-    seam = [model.get_layer("figures_flat").output, model.get_layer("attended_weight").output,
+    seam = [model.get_layer("figures_flat").output, model.get_layer(POOLED_BY).output,
             model.get_layer("project").input]
     opinions = {name: model.get_layer(name).output for name in OPINIONS}
     return keras.Model(model.inputs, seam), keras.Model(seam, {**opinions, **model.output})

@@ -26,6 +26,7 @@ EMBEDDING = 64
 ATTENTION_SIDE = 7  # places across, as at the end of a 224 px backbone: 49 tokens are what an Edge TPU can hold
 ATTENTION_VOICE = 0.3
 NUCLEI = "nuclei"
+POOLED_BY = "attended_weight"  # layer with the weight that each place behind the attention is pooled by
 NUCLEUS_WEIGHT = "nucleus_weight"  # layer through which a network is told where the nuclei are
 OPINIONS = ("nuclei_opinion", "attention_opinion")
 WEIGHT_DECAY = 1e-4  # L2, as the paper has on its hidden layers
