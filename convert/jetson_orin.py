@@ -26,7 +26,7 @@ HALF_TOLERANCE = 0.05  # as jetson-nano
 
 
 def convert(trained: Trained, options: Options) -> Converted:
-    """Write the network in 8 bits (convolutions: symmetric, one weight scale per channel) or in half precision.
+    """Write the network in 8 bits (symmetric, one weight scale per channel, depthwise ones in float) or in halves.
 
     Raises:
         DataError: when a layer has no ONNX form or none that TensorRT reads, or the board has too little memory.

@@ -18,6 +18,8 @@ def quantise(content: bytes, tiles: Sequence[NDArray[np.float32]]) -> bytes:
 
     Only inputs are quantised. A pair on a convolution's output would stand before its ReLU6, and spend the 8 bits on
     values that are clipped away: MobileNetV2 fell from 96.7 % to 74.2 % (docs/decisions/003-int8-attention.md).
+    Depthwise convolutions stay in float: a channel has nine weights there, too few for its rounding to cancel
+    (docs/decisions/007-jetson-engines.md).
     """
     import onnx
     from onnxruntime import quantization as q
@@ -37,8 +39,16 @@ def quantise(content: bytes, tiles: Sequence[NDArray[np.float32]]) -> bytes:
         quant_pre_process(str(source), str(ready), skip_optimization=True, skip_symbolic_shape=True)
         q.quantize_static(str(ready), str(out), Reader(), quant_format=q.QuantFormat.QDQ, per_channel=True,
                           activation_type=q.QuantType.QInt8, weight_type=q.QuantType.QInt8,
-                          op_types_to_quantize=list(LAYERS),
+                          op_types_to_quantize=list(LAYERS), nodes_to_exclude=_depthwise(content),
                           extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False,
                                          "AddQDQPairToWeight": True,
                                          "OpTypesToExcludeOutputQuantization": list(LAYERS)})
         return correct_biases(finished(onnx.load(out)), content, tiles)
+
+
+def _depthwise(content: bytes) -> list[str]:
+    """Names of the convolutions of an ONNX network that work on each channel by itself."""
+    import onnx
+
+    nodes = onnx.load_from_string(content).graph.node
+    return [node.name for node in nodes if any(a.name == "group" and a.i > 1 for a in node.attribute)]

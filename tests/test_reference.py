@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 
 from alledge import reference
 from alledge.bundle import Bundle
+from alledge.manifest import Target
 from alledge.runfolder import CALIBRATION_TILES, HELD_OUT_TILES, MODEL, MODEL_CARD, read_record
 
 
@@ -45,15 +47,17 @@ def test_run_needs_no_bundle(alledge, tmp_path):
     assert all(field["verdict"] == "inconclusive" for field in fields)  # drawn smears are not what it learned from
 
 
-def test_convert_needs_no_run_and_writes_where_one_is(tmp_path):
+@pytest.mark.parametrize("target", get_args(Target))
+def test_convert_needs_no_run_for_any_target_and_writes_where_one_is(target, tmp_path):
     pytest.importorskip("tensorflow", reason="needs the extra `convert`")
     before = sorted(reference.RUN.iterdir())
-    done = subprocess.run([sys.executable, "-m", "alledge", "convert", "--target", "coral", "--json"], cwd=tmp_path,
+    done = subprocess.run([sys.executable, "-m", "alledge", "convert", "--target", target, "--json"], cwd=tmp_path,
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    bundle = Bundle.open(tmp_path / "coral.alledge")
-    assert bundle.manifest.target == "coral"
+    bundle = Bundle.open(tmp_path / f"{target}.alledge")
+    assert bundle.manifest.target == target
+    assert not bundle.caveat
     assert document["compiled"] is False
     assert not [row for row in document["ops"] if row["mapped"] is False]
     assert document["agreement"]["top1"] >= 0.98

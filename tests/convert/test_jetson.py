@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from alledge.convert import tensorrt_ops
 from alledge.convert.conversion import convert_run
 from alledge.convert.half import to_half
+from alledge.convert.onnx_graph import finished
 from alledge.convert.onnx_run import count_operations
 from alledge.convert.options import Options
 from alledge.convert.precision import PRECISIONS, parse_precision
@@ -256,7 +257,18 @@ def convolutions(seed=5):
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 4, 16, 16])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])],
         [numpy_helper.from_array(v.astype(np.float32), k) for k, v in {**constants, **bounds}.items()])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    return finished(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8))
+
+
+def test_depthwise_convolutions_stay_in_float():
+    from alledge.convert.quantise_onnx import quantise
+
+    rng = np.random.default_rng(1)
+    nodes = onnx.load_from_string(quantise(convolutions(), [rng.uniform(0, 2, (1, 4, 16, 16)).astype(np.float32)])
+                                  ).graph.node
+    makers = {name: node.op_type for node in nodes for name in node.output}
+    kinds = {tuple(makers.get(name) for name in node.input[:2]) for node in nodes if node.op_type in ("Conv", "Gemm")}
+    assert kinds == {(None, None), ("DequantizeLinear", "DequantizeLinear")}
 
 
 def test_corrected_biases_halve_the_mean_error_of_rounding_and_add_no_operation(monkeypatch):
