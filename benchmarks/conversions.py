@@ -1,11 +1,11 @@
 """Does every backbone convert for every board, how large and how slow? Writes docs/results/conversions.md.
 
-    python benchmarks/conversions.py WORK [--only BACKBONE ...] [--seconds 1800] [--gib 18] [--run RUN] [--out FILE]
+    python benchmarks/conversions.py WORK [--only BACKBONE ...] [--seconds 1800] [--gib 18] [--out FILE]
 
 Each backbone gets random weights, the compact head, and normalisation settled on drawn fields; accuracy is therefore
 meaningless here and the gate is overruled (--allow-drop). Every conversion is the user's command in a process of its
 own with a limit of time and memory. What is finished is kept in WORK/cells.jsonl, so that the command can be run again.
-With --run, that run is converted to all targets, one after the other, and the total is told.
+In the end the model that comes with the package is converted to all targets, one after the other, gates and all.
 """
 
 import argparse
@@ -41,8 +41,7 @@ def main() -> None:
     for target in TARGETS:
         for backbone in names:
             measure(arguments, backbone, target)
-    if arguments.run:
-        measure_all(arguments)
+    measure_all(arguments)
     report(arguments)
     return None
 
@@ -127,7 +126,7 @@ def measure(arguments: argparse.Namespace, backbone: str, target: str) -> None:
     print(f"{datetime.datetime.now():%H:%M:%S} {backbone} {target}", flush=True)
     bundle = arguments.work / f"{backbone}-{target}.alledge"
     cell = {"backbone": backbone, "target": target, "date": str(datetime.date.today()),
-            **convert(run, target, bundle, arguments)}
+            **convert(run, target, bundle, arguments, "--allow-drop")}
     if bundle.is_file():
         timed = limited([sys.executable, __file__, ENGINES[target], "--time", bundle], arguments)
         cell["latency_ms"] = float(timed["output"]) if timed["code"] == 0 else None
@@ -137,10 +136,10 @@ def measure(arguments: argparse.Namespace, backbone: str, target: str) -> None:
         file.write(json.dumps(cell) + "\n")
 
 
-def convert(run: Path, target: str, bundle: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+def convert(run: Path, target: str, bundle: Path, arguments: argparse.Namespace, *options: str) -> dict[str, Any]:
     """Run `alledge convert` and keep what the table needs of its document."""
     done = limited([sys.executable, "-m", "alledge", "convert", run, "--target", target, "--out", bundle,
-                    "--allow-drop", "--json"], arguments)
+                    *options, "--json"], arguments)
     found = {"seconds": done["seconds"], "peak_mib": done["peak_mib"], "error": done["error"]}
     if done["code"] != 0:
         return found
@@ -188,13 +187,14 @@ def peak_mib(process: int) -> float:
 
 
 def measure_all(arguments: argparse.Namespace) -> None:
-    """A trained run to all targets, in one go."""
+    """The model that comes with the package to all targets, in one go."""
+    from alledge import reference
     from alledge.convert.targets import TARGETS as ALL
 
     done, start = [], time.monotonic()
     for target in ALL:
         out = arguments.work / f"all-{target}.alledge"
-        found = convert(arguments.run, target, out, arguments)
+        found = convert(reference.RUN, target, out, arguments)
         done.append({"target": target, **found})
     total = time.monotonic() - start
     (arguments.work / "all.json").write_text(json.dumps({
@@ -250,8 +250,8 @@ def overflow(cell: dict[str, Any]) -> str:
 def all_rows(found: dict[str, Any]) -> list[str]:
     told = ", ".join(f"{cell['target']} {cell['seconds']:.0f} s" if not cell["error"] else
                      f"{cell['target']} failed ({cell['error']})" for cell in found["targets"])
-    return [f"A trained MobileNetV2 to all targets, one after the other: **{found['seconds']:.0f} s** ({told}), "
-            f"{found['date']}, load average at the end {found['load']:.1f}."]
+    return ["The model that comes with the package to all targets, one after the other, no gate overruled: "
+            f"**{found['seconds']:.0f} s** ({told}), {found['date']}, load average at the end {found['load']:.1f}."]
 
 
 def _arguments() -> argparse.Namespace:
@@ -260,7 +260,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--seconds", type=int, default=1800)
     parser.add_argument("--gib", type=float, default=18.0)
-    parser.add_argument("--run", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs/results/conversions.md")
     parser.add_argument("--make", help=argparse.SUPPRESS)
     parser.add_argument("--time", type=Path, help=argparse.SUPPRESS)
@@ -269,7 +268,7 @@ def _arguments() -> argparse.Namespace:
 
 HEAD = """# Every backbone for every board
 
-Command: `python benchmarks/conversions.py WORK --run RUN`. {machine}, {cores} cores, Python {python}, no GPU and no
+Command: `python benchmarks/conversions.py WORK`. {machine}, {cores} cores, Python {python}, no GPU and no
 board. Random weights, compact head, {tiles} drawn tiles for ranges and as many to judge on: what is shown is that it
 converts, how large it is and what it costs, not how well it sees. One conversion per cell, so spread is not measured;
 the machine was busy with other work (load average 8 to 15), so times are several times what a quiet one takes. What is

@@ -3,7 +3,8 @@
     python benchmarks/parity.py RUN BUNDLE... --data DIR --split CSV [--reference 40] [--out FILE]
 
 Float and int8 judge the split's test rows, paired: under XNNPACK and the built-in kernels all of them, under TFLite's
-reference kernels, which take seconds a tile, an even sample. The bundles are `cpu` or uncompiled `coral` ones of RUN.
+reference kernels, which take seconds a tile, an even sample; an Orin's under ONNX Runtime, with and without fused
+nodes. The bundles are of RUN, `coral` ones uncompiled.
 Asked for: accuracy within 0.5 point of float and agreement of 99 % or more; between kernel sets no probability of a
 golden further apart than the bundle's own tolerance.
 """
@@ -12,15 +13,18 @@ import argparse
 import datetime
 import os
 import platform
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
 from alledge.bundle import Bundle
+from alledge.convert import onnx_run
 from alledge.convert.check import Comparison, compare
+from alledge.convert.converted import Run
+from alledge.convert.onnx_run import ONNX_RUNTIME, run_plainly
 from alledge.convert.tflite_run import BUILTIN, REFERENCE, XNNPACK, kernels
 from alledge.convert.trained import open_trained, predict, tensors
 from alledge.dataset import read_dataset
@@ -65,7 +69,7 @@ def main() -> None:
     rows, goldens = [], []
     for path in arguments.bundles:
         bundle = Bundle.open(path)
-        for name, run in kernels(bundle.model, bundle.head, (XNNPACK, BUILTIN, REFERENCE)).items():
+        for name, run in kernel_sets(bundle).items():
             sample = arguments.reference if name == REFERENCE else len(items)
             chosen = np.linspace(0, len(items) - 1, sample).round().astype(int)
             after = run(tensors(tiles.pixels[chosen], preprocessing))
@@ -75,6 +79,12 @@ def main() -> None:
     page = HEAD.format(machine=platform.machine(), cores=os.cpu_count(), date=datetime.date.today(),
                        run=trained.record.run_id, n=len(items))
     arguments.out.write_text("\n".join([page, *rows, GOLDENS, *goldens, ""]))
+
+
+def kernel_sets(bundle: Bundle) -> dict[str, Run]:
+    if bundle.manifest.engine == "tensorrt":
+        return {ONNX_RUNTIME: partial(onnx_run.run, bundle.model), "unfused": partial(run_plainly, bundle.model)}
+    return dict(kernels(bundle.model, bundle.head, (XNNPACK, BUILTIN, REFERENCE)))
 
 
 def row(bundle: Bundle, kernel_set: str, found: Comparison) -> str:
@@ -88,7 +98,7 @@ def row(bundle: Bundle, kernel_set: str, found: Comparison) -> str:
             f"| {found.max_abs:.3f} | {'yes' if met else '**no**'} |")
 
 
-def golden_row(bundle: Bundle, kernel_set: str, run: Any) -> str:
+def golden_row(bundle: Bundle, kernel_set: str, run: Run) -> str:
     manifest = bundle.manifest
     fields = [prepare_field(decode_image(bundle.read(g.image), g.image), manifest.preprocessing).tensor[None]
               for g in manifest.goldens]

@@ -4,6 +4,10 @@ Ranges are measured on tiles. A network that is never quite sure of a drawn smea
 of, say, 0.95: on a real field that it is sure of the four no longer add up to 1. What a softmax can give is known, and
 so is what it can give once scaled by a constant or added to another: these ranges are set, not measured. The kernels
 take their multipliers from the tensors' scales when the model is loaded.
+
+Scales are chosen so that kernels cannot round differently. A softmax times a constant keeps its 256 steps, so nothing
+is rounded. A sum gets a step of its own: 7 and 3 tenths of whole steps often add up to exactly half a step, which
+XNNPACK rounded one way on x86-64 and the other way on arm64.
 """
 
 from typing import Any
@@ -11,6 +15,8 @@ from typing import Any
 import numpy as np
 
 _STEPS = 255
+_SOFTMAX = 255 / 256  # the largest value at the scale of 1/256 that the format prescribes
+_NO_HALVES = 512 / 511  # whole numbers of tenths never fall halfway between such steps
 _LOWEST = {"INT8": -128, "UINT8": 0}
 
 
@@ -31,7 +37,7 @@ def _widen(model: Any, producers: dict[int, Any], index: int) -> float | None:
         return None
     name, inputs = _name(model, operator), [int(i) for i in operator.inputs]
     if name == "SOFTMAX":
-        return 1.0  # whose scale of 1/256 the format prescribes
+        return _SOFTMAX
     known: float | None = None
     if name in ("QUANTIZE", "RESHAPE", "SQUEEZE"):
         known = _widen(model, producers, inputs[0])
@@ -40,7 +46,7 @@ def _widen(model: Any, producers: dict[int, Any], index: int) -> float | None:
         known = _times(_widen(model, producers, inputs[0]), factor)
     elif name == "ADD":
         parts = [_widen(model, producers, i) for i in inputs]
-        known = None if any(part is None for part in parts) else sum(part for part in parts if part is not None)
+        known = None if any(part is None for part in parts) else _NO_HALVES * sum(p for p in parts if p is not None)
     if known is not None:
         _set_range(model, index, known)
     return known

@@ -1,5 +1,7 @@
 """Probabilities keep the range they can have, even where no calibration tile was sure of anything."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -38,5 +40,11 @@ def test_a_sure_field_adds_up_to_one_although_every_tile_was_dull():
     interpreter.set_tensor(image["index"], np.full((1, 16, 16, 3), sure, np.uint8))
     interpreter.invoke()
     real = (interpreter.get_tensor(probs["index"]).astype(float) - probs["quantization"][1]) * probs["quantization"][0]
-    assert probs["quantization"] == pytest.approx((1 / 255, 0))
+    assert probs["quantization"] == pytest.approx((2 / 511, 0))
     assert real.sum() == pytest.approx(1, abs=4 / 255)
+
+
+def test_no_sum_of_two_opinions_falls_halfway_between_two_steps():
+    """Kernels round halves differently; their multipliers have at least 16 bits."""
+    steps = np.array([(0.7 * a + 0.3 * b) / 256 * 511 / 2 for a, b in product(range(256), repeat=2)])
+    assert np.abs(steps % 1 - 0.5).min() > 1e-4
