@@ -92,13 +92,25 @@ def test_no_field_and_no_golden_prove_nothing(proof, answers):
     assert not proof["comparison"].compare(without, without).holds
 
 
-def test_sets_of_kernels_are_held_against_the_tolerance(proof):
+MANIFEST = Bundle.open(reference.BUNDLE).manifest.model_copy(update={"tolerance": 0.02})
+
+
+def test_sets_of_kernels_are_held_against_the_tolerance_on_goldens(proof):
+    one, other = np.full((5, 4), 0.25, np.float32), np.full((5, 4), 0.25, np.float32)
+    other[4, 0] = 0.4  # a field
+    found = proof["kernel_sets"].measure("reference", one, other, 2, MANIFEST)
+    assert (found.fields, found.equal, found.holds) == (3, 2, True)
+    assert found.apart == pytest.approx(0.15)
+    other[1, 0] = 0.28  # a golden
+    assert not proof["kernel_sets"].measure("reference", one, other, 2, MANIFEST).holds
+    assert not proof["kernel_sets"].measure("reference", one, other * np.nan, 2, MANIFEST).holds
+
+
+def test_no_set_of_kernels_may_give_another_verdict(proof):
     one, other = np.full((3, 4), 0.25, np.float32), np.full((3, 4), 0.25, np.float32)
-    other[2, 0] = 0.28
-    found = proof["kernel_sets"].measure("reference", one, other, 0.02)
-    assert (found.fields, found.equal, found.holds) == (3, 2, False)
-    assert proof["kernel_sets"].measure("reference", one, other, 0.04).holds
-    assert not proof["kernel_sets"].measure("reference", one, other * np.nan, 0.04).holds
+    one[2], other[2] = np.eye(4)[[0, 1]]
+    found = proof["kernel_sets"].measure("reference", one, other, 2, MANIFEST)
+    assert (found.contradictions, found.holds) == (1, False)
 
 
 def test_a_replay_of_the_reference_survives_its_file_and_names_its_kernels(proof, tmp_path):
@@ -118,7 +130,7 @@ def test_the_page_says_emulated_and_names_what_does_not_hold(proof, answers):
     there = proof["comparison"].compare(answers, replace(answers, probs=answers.probs + np.float32(0.5)))
     about = {"machine": "aarch64", "system": "Debian", "python": "3.13.5",
              **dict.fromkeys(proof["replay"].LIBRARIES, "1.0")}
-    kernels = proof["kernel_sets"].measure("reference", answers.probs, answers.probs, 0.02)
+    kernels = proof["kernel_sets"].measure("reference", answers.probs, answers.probs, 1, MANIFEST)
     run = proof["page"].Run(about, {"trixie-cortex-a76": {**about, "cpu": "cortex-a76", "board": "Raspberry Pi 5"}},
                             "qemu-aarch64 version 10", {"trixie-cortex-a76": {"reference": there}},
                             {"reference": [kernels]}, {"reference": 2})

@@ -11,6 +11,7 @@ from alledge.bundle import Bundle
 from alledge.calibration import Calibration, apply_temperature
 from alledge.convert.tflite_run import BUILTIN, REFERENCE, XNNPACK, kernels
 from alledge.images import decode_image, read_image
+from alledge.manifest import Manifest
 from alledge.preprocess import prepare
 
 
@@ -47,15 +48,15 @@ def against_reference(path: Path, fields: Sequence[Path]) -> list[Kernels]:
     tensors = [prepare(rgb, bundle.manifest.preprocessing) for rgb in (*images, *map(read_image, fields))]
     runs = kernels(bundle.cpu_model, bundle.head, (XNNPACK, BUILTIN, REFERENCE))
     optimised = runs.pop(XNNPACK)(tensors).probs
-    return [measure(name, optimised, run(tensors).probs, len(images), bundle) for name, run in runs.items()]
+    return [measure(name, optimised, run(tensors).probs, len(images), bundle.manifest) for name, run in runs.items()]
 
 
 def measure(name: str, optimised: NDArray[np.float32], other: NDArray[np.float32], goldens: int,
-            bundle: Bundle) -> Kernels:
+            manifest: Manifest) -> Kernels:
     """Compare probabilities float32 [goldens + n, 4] of two sets of kernels."""
     apart = np.abs(optimised - other)
-    sure, also = (_verdicts(side[goldens:], bundle.manifest.calibration) for side in (optimised, other))
-    return Kernels(name, float(apart[:goldens].max(initial=0.0)), bundle.manifest.tolerance, len(apart) - goldens,
+    sure, also = (_verdicts(side[goldens:], manifest.calibration) for side in (optimised, other))
+    return Kernels(name, float(apart[:goldens].max(initial=0.0)), manifest.tolerance, len(apart) - goldens,
                    int((apart[goldens:] == 0).all(1).sum()), float(apart[goldens:].max(initial=0.0)),
                    int(((sure != also) & (sure >= 0) & (also >= 0)).sum()))
 
