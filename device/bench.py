@@ -8,6 +8,7 @@ Nothing is clipped: the slowest field is in `max`.
 
 import csv
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -136,9 +137,9 @@ def _draw(folder: Path, size: int) -> list[Path]:
 
 def _one_by_one(folder: Path, pipeline: Pipeline, images: list[Path]) -> list[Verdict]:
     """Each field from camera to display before the next is captured."""
-    with _station(folder, pipeline, images, rate=0) as station:
+    with ThreadPoolExecutor(1) as model, _station(folder, pipeline, images, rate=0) as station:
         shots = capture(station.camera, Event())
-        answers = infer(pipeline, prepare(pipeline, shots))
+        answers = infer(pipeline, prepare(pipeline, shots, model))
         return list(_judged(station, keep(pipeline, answers, station.database)))
 
 

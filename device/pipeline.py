@@ -1,6 +1,7 @@
 """One field in, one verdict out: pure. No file, no thread, no clock; the caller measures time between the steps."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,23 @@ from .engine import Engine, Output
 
 @dataclass(frozen=True)
 class Look:
-    """A field before the model: the whole tile uint8 [S, S, 3], what `prepare()` made of it, its quality figures."""
+    """A field before the model: the whole tile uint8 [S, S, 3] and what `prepare()` made of it.
+
+    What only the decision needs is measured when it is first asked for: a run asks while the model is busy.
+    """
 
     tile: NDArray[np.uint8]
     prepared: Prepared
-    quality: dict[str, float]
+
+    @cached_property
+    def quality(self) -> dict[str, float]:
+        """Quality figures, see `quality.measure`."""
+        return quality.measure(self.tile)
+
+    @cached_property
+    def stain(self) -> NDArray[np.float64]:
+        """`stain_figures` of what the model sees."""
+        return stain_figures(self.prepared.tile)
 
 
 class Pipeline:
@@ -51,10 +64,10 @@ class Pipeline:
         return self.decide(look, self.infer(look))
 
     def prepare(self, rgb: NDArray[np.uint8]) -> Look:
-        """Crop, measure, segment, mask and scale uint8 [H, W, 3] RGB."""
+        """Crop, segment, mask and scale uint8 [H, W, 3] RGB."""
         settings = self.bundle.manifest.preprocessing
         tile = resize(rgb, settings.size)
-        return Look(tile, prepare_field(tile, settings), quality.measure(tile))
+        return Look(tile, prepare_field(tile, settings))
 
     def infer(self, look: Look) -> Output:
         """Run the model on a prepared field."""
@@ -64,7 +77,7 @@ class Pipeline:
         """The verdict on a field whose model output is known."""
         doubts = (*quality.complaints(look.quality), *look.prepared.mask.warnings)
         return replace(
-            decide(output, self.bundle.manifest.calibration, doubts, stain_figures(look.prepared.tile)),
+            decide(output, self.bundle.manifest.calibration, doubts, look.stain),
             quality=look.quality,
             coverage=look.prepared.mask.coverage,
             engine=output.engine or self.engine.name,

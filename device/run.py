@@ -1,13 +1,14 @@
 """A run: its stages side by side, each at its own pace, and the promise that holds them together.
 
-A field is acknowledged (shown, reported) only after its result is on disk. Capturing, preparing, inferring and keeping
-have a thread each and work a field ahead (`ahead`); the database's writer and the display have their own; this thread
-waits for the disk, hands on to the display and reports.
+A field is acknowledged (shown, reported) only after its result is on disk. Capturing, preparing and keeping have
+a thread each and work a field ahead (`ahead`); the model, the database's writer and the display have their own; this
+thread waits for the disk, hands on to the display and reports.
 """
 
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -116,6 +117,8 @@ def side_by_side(station: Station, stop: threading.Event, frames: int | None) ->
     pipeline, storage = station.pipeline, station.storage
     archived = storage is not None and storage.archive is not None
     with ExitStack() as stack:
+        model = stack.enter_context(ThreadPoolExecutor(1, "infer"))
+
         def ahead(items: Iterable[Any], name: str, depth: int = 1) -> Ahead[Any]:
             return stack.enter_context(closing(Ahead(items, name, depth)))
 
@@ -129,11 +132,10 @@ def side_by_side(station: Station, stop: threading.Event, frames: int | None) ->
             shots = ahead(one_a_press(captured, station.trigger, stop), "capture")
         else:
             shots = ahead(captured, "capture")
-        sights = ahead(prepare(pipeline, shots, frames, archived), "prepare")
-        answers = ahead(infer(pipeline, sights), "infer")
+        sights = ahead(prepare(pipeline, shots, model, frames, archived), "prepare")
         try:
-            yield ahead(keep(pipeline, answers, station.database, storage if archived else None, station.note,
-                             station.samples), "keep", AT_ONCE)
+            yield ahead(keep(pipeline, infer(pipeline, sights), station.database, storage if archived else None,
+                             station.note, station.samples), "keep", AT_ONCE)
         finally:
             stop.set()
 

@@ -6,7 +6,7 @@ sample that was closed. So what came before them is kept and shown before them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from threading import Event
 from time import perf_counter
@@ -54,10 +54,16 @@ class Shot:
 
 @dataclass(frozen=True)
 class Sight:
-    """A field before the model. look: None when the field was lost, and then `shot.lost` says why."""
+    """A field that the model has been asked about.
+
+    Attributes:
+        look: None when the field was lost, and then `shot.lost` says why.
+        asked: ends with the model's answer and the milliseconds it took, or with `EngineError`; None without a look.
+    """
 
     shot: Shot
     look: Look | None
+    asked: "Future[tuple[Output, float]] | None" = None
 
 
 @dataclass(frozen=True)
@@ -126,15 +132,18 @@ def capture(camera: Camera, stop: Event, storage: Storage | None = None,
                    camera=about)
 
 
-def prepare(pipeline: Pipeline, shots: Iterable[Shot | Mark], frames: int | None = None,
+def prepare(pipeline: Pipeline, shots: Iterable[Shot | Mark], model: Executor, frames: int | None = None,
             archived: bool = False) -> Iterator[Sight | Mark]:
-    """Crop, measure and segment; ends after `frames` fields. A frame goes no further unless it is to be `archived`."""
+    """Crop and segment, have the model asked by `model`, and meanwhile measure what else the decision needs.
+
+    Ends after `frames` fields. A frame goes no further unless it is to be `archived`.
+    """
     done = 0
     for shot in shots:
         if not isinstance(shot, Shot):
             yield shot
             continue
-        sight = _prepared(pipeline, shot)
+        sight = _prepared(pipeline, shot, model)
         yield sight if archived else replace(sight, shot=_without_pixels(sight.shot))
         done += 1
         if done == frames:
@@ -142,7 +151,7 @@ def prepare(pipeline: Pipeline, shots: Iterable[Shot | Mark], frames: int | None
 
 
 def infer(pipeline: Pipeline, sights: Iterable[Sight | Mark]) -> Iterator[Answer | Mark]:
-    """Ask the model. A field that the engine failed on goes on without an answer."""
+    """Wait for the model. A field that the engine failed on goes on without an answer."""
     camera, engine = FaultsOn(), FaultsOn()
     for sight in sights:
         if not isinstance(sight, Sight):
@@ -150,19 +159,19 @@ def infer(pipeline: Pipeline, sights: Iterable[Sight | Mark]) -> Iterator[Answer
                 list(camera.become({sight.fault: ""} if sight.began else {}))
             yield sight
             continue
-        if sight.look is None:
+        if sight.asked is None:
             yield Answer(sight, None, pipeline.engine.name, faults=(*camera.names, *engine.names))
             continue
-        started, output, failure = perf_counter(), None, ""
+        output, took, failure = None, 0.0, ""
         try:
-            output = pipeline.infer(sight.look)
+            output, took = sight.asked.result()
             faults = dict.fromkeys(output.faults, "") | dict.fromkeys(output.faults[:1], output.detail)
         except EngineError as error:
             failure = str(error)
             faults = {error.fault.name: error.detail} if isinstance(error, EngineFault) else {"engine-failed": failure}
         yield from engine.become({FAULTS[name]: detail for name, detail in faults.items()})
         name = output.engine if output is not None and output.engine else pipeline.engine.name
-        shot = replace(sight.shot, timings_ms={**sight.shot.timings_ms, **_took("infer", started)})
+        shot = replace(sight.shot, timings_ms={**sight.shot.timings_ms, "infer": took})
         yield Answer(replace(sight, shot=shot), output, name, failure, (*camera.names, *faults))
 
 
@@ -214,17 +223,25 @@ def ms(start: float, end: float) -> float:
     return round((end - start) * 1e3, 3)
 
 
-def _prepared(pipeline: Pipeline, shot: Shot) -> Sight:
+def _prepared(pipeline: Pipeline, shot: Shot, model: Executor) -> Sight:
     if shot.frame is None:
         return Sight(shot, None)
     started = perf_counter()
     try:
         look = pipeline.prepare(shot.frame.rgb)
+        shot = replace(shot, timings_ms={**shot.timings_ms, **_took("segment", started)})
+        asked = model.submit(_infer, pipeline, look)
+        _ = look.quality, look.stain
     except UsageError as error:
         return Sight(replace(shot, lost=str(error)), None)
     except cv2.error as error:
         return Sight(replace(shot, lost=f"OpenCV cannot prepare it ({error.err})"), None)
-    return Sight(replace(shot, timings_ms={**shot.timings_ms, **_took("segment", started)}), look)
+    return Sight(shot, look, asked)
+
+
+def _infer(pipeline: Pipeline, look: Look) -> tuple[Output, float]:
+    started = perf_counter()
+    return pipeline.infer(look), ms(started, perf_counter())
 
 
 def _failed(error: SinkError) -> "Future[Verdict]":

@@ -1,8 +1,10 @@
 """The pure part: quality, decision, and the front door `Pipeline(bundle, engine)(rgb)`."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import cv2
@@ -12,11 +14,14 @@ import pytest
 import alledge
 from alledge.bundle import Bundle
 from alledge.calibration import Calibration, DomainGate
+from alledge.device import quality
+from alledge.device.camera import Frame
 from alledge.device.decide import decide
 from alledge.device.engine import Output, open_engine
 from alledge.device.pipeline import Pipeline
 from alledge.device.quality import complaints, measure
 from alledge.device.selftest import replay
+from alledge.device.stages import Answer, Shot, infer, prepare
 from alledge.errors import BundleRefused, UsageError
 from alledge.labels import LABELS
 from alledge.synthetic import draw_field
@@ -117,6 +122,32 @@ def test_every_doubt_is_a_reason_and_the_probabilities_stay() -> None:
     assert verdict.verdict == "inconclusive"
     assert verdict.reasons == ("hardly any nucleus: 0.10% of the field",)
     assert verdict.probabilities["benign"] > 0.9
+
+
+def test_quality_is_measured_while_the_model_is_busy(onnx_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, measured = Event(), Event()
+
+    class Slow(Answering):
+        def infer(self, tensor: Any) -> Output:
+            busy.set()
+            assert measured.wait(20)
+            return self.said
+
+    def slowly(tile: Any) -> dict[str, float]:
+        assert busy.wait(20)
+        figures = measure(tile)
+        measured.set()
+        return figures
+
+    monkeypatch.setattr(quality, "measure", slowly)
+    pipeline = Pipeline(onnx_bundle, Slow(output(0.97, 0.01, 0.01, 0.01)))
+    shot = Shot(Frame(draw_field("pre_b", 3, 128).rgb, ""), "drawn", "", 0.0, {})
+    with ThreadPoolExecutor(1) as model:
+        (answer,) = infer(pipeline, prepare(pipeline, [shot], model))
+    assert isinstance(answer, Answer)
+    assert answer.sight.look is not None
+    assert answer.sight.look.quality == measure(answer.sight.look.tile)
+    assert answer.output is not None
 
 
 def test_front_door(onnx_bundle: Bundle) -> None:

@@ -368,6 +368,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def test_a_picture_that_cannot_be_kept_fails_its_result_and_no_other(onnx_bundle: Any, tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
     from threading import Event
 
     from alledge.device.camera import open_camera
@@ -377,8 +378,8 @@ def test_a_picture_that_cannot_be_kept_fails_its_result_and_no_other(onnx_bundle
     settings = DeviceConfig(bundle=BundleSettings(path=onnx_bundle.path))
     broken = Storage(tmp_path / "r.db", Path("/proc/captures"))
     with open_pipeline(settings) as pipeline, closing(SqliteSink(tmp_path / "r.db")) as database, \
-            closing(open_camera("synthetic://?seed=1&size=96")) as camera:
-        answers = infer(pipeline, prepare(pipeline, capture(camera, Event()), 2, archived=True))
+            closing(open_camera("synthetic://?seed=1&size=96")) as camera, ThreadPoolExecutor(1) as model:
+        answers = infer(pipeline, prepare(pipeline, capture(camera, Event()), model, 2, archived=True))
         for pending in keep(pipeline, answers, database, broken):
             assert isinstance(pending, Pending)
             assert "/proc/captures" in str(pending.stored.exception(20))
