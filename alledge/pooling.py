@@ -12,20 +12,19 @@ from alledge.labels import INCONCLUSIVE, LABELS, TITLES
 from alledge.sample import SampleVerdict
 from alledge.verdict import Verdict
 
-LEAST_FIELDS = 5  # conclusive ones; with fewer, one field is too large a share of a slide
+LEAST_GATE = "fields_least"  # of a field's gates: how many conclusive fields its sample takes
+LEAST_FIELDS = 5  # where that is not said; conclusive ones; with fewer, one field is too large a share of a slide
 LEAST_MEAN = 0.85  # of the leading class: five fields must be of one mind, twenty may have two that are not
 
 
 class Pool:
     """A sample as its fields come in; what it keeps does not grow with them.
 
-    Args:
-        sample: its id.
-        least: how many conclusive fields it takes.
+    How many conclusive fields it takes, its latest field says: so a screen and every later report come to the same.
     """
 
-    def __init__(self, sample: str, least: int = LEAST_FIELDS) -> None:
-        self._sample, self._least = sample, least
+    def __init__(self, sample: str) -> None:
+        self._sample, self._least = sample, LEAST_FIELDS
         self._sums = dict.fromkeys(LABELS, 0.0)
         self._votes, self._doubts = Counter[str](), Counter[str]()
         self._times: list[str] = []  # of the first and the last field
@@ -38,6 +37,7 @@ class Pool:
 
     def add(self, field: Verdict) -> None:
         """One more field of the slide."""
+        self._least = int(field.gates.get(LEAST_GATE, LEAST_FIELDS))
         self._votes[field.verdict] += 1
         self._doubts.update(dict.fromkeys(map(_in_few_words, field.reasons), 1))
         self._times = [*self._times[:1], field.taken_at]
@@ -84,9 +84,9 @@ class Pool:
             yield f"the fields disagree ({counts}): take more fields or look at the slide"
 
 
-def pool(sample: str, fields: Iterable[Verdict], least: int = LEAST_FIELDS) -> SampleVerdict:
-    """What fields come to; arguments as for `Pool`, in the order they were taken."""
-    gathered = Pool(sample, least)
+def pool(sample: str, fields: Iterable[Verdict]) -> SampleVerdict:
+    """What fields come to, in the order they were taken."""
+    gathered = Pool(sample)
     for field in fields:
         gathered.add(field)
     return gathered.verdict()

@@ -42,8 +42,8 @@ class Verdict(Outcome):
             the accelerator; mostly empty.
         caveat: what has to be said beside every verdict of this bundle, e.g. `GATE_NOT_MET`; mostly empty.
         sample: the slide it belongs to; empty when fields stand alone. Never a patient's name or number.
-        gates: what the decision was held against: `confidence_least`, and of the domain gate `distance` and
-            `distance_most`.
+        gates: what the decision was held against: `confidence_least`; of the domain gate `distance` and
+            `distance_most`; of its sample `fields_least`, conclusive fields that it takes.
         camera: what the camera said of the frame (exposure, gains ...), as text.
         note: what the operator wanted kept beside it. Never a patient's name or number.
         frame_sha256, mask_sha256: of the archived files; empty without an archive.

@@ -144,7 +144,18 @@ Told = Result | FaultEvent | SampleVerdict
 
 
 def results(station: Station, pending: Iterable[Pending | Mark | None]) -> Iterator[Told]:
-    """Each field's result once it is on disk and handed to the display; faults and closed samples come between them."""
+    """Each field's result once it is on disk and handed to the display; faults and closed samples come between them.
+
+    A sample's verdict that was told last stays on the display: it is what somebody waits for.
+    """
+    last: Told | None = None
+    for last in _each(station, pending):
+        yield last
+    if not isinstance(last, SampleVerdict):
+        _notify(station, STOPPED)
+
+
+def _each(station: Station, pending: Iterable[Pending | Mark | None]) -> Iterator[Told]:
     on, unwritten = set[str](), FaultsOn()
     if station.led is not None:
         station.led.show(Light.READY)
@@ -174,7 +185,6 @@ def results(station: Station, pending: Iterable[Pending | Mark | None]) -> Itera
         if item is Press.CLOSE_SAMPLE:
             yield from _close_sample(station)
     yield from _close_sample(station)
-    _notify(station, STOPPED)
 
 
 def _notify(station: Station, notice: Notice) -> None:

@@ -8,11 +8,11 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from alledge.pooling import Pool
+from alledge.pooling import LEAST_GATE, Pool
 from alledge.sample import SampleVerdict, next_sample_id
 from alledge.verdict import Verdict
 
-from .store.rows import samples_used
+from .store.rows import read_results, samples_used
 from .store.schema import open_for_reading
 
 
@@ -21,20 +21,24 @@ class Samples:
 
     Args:
         database: whose samples are not numbered again.
-        entered: id of the first; the next number when empty.
-        least: how many conclusive fields a sample takes.
+        entered: id of the first; the next number when empty. One that has fields already is continued.
+        least: how many conclusive fields a sample takes; kept with every field.
+
+    Raises:
+        SinkError: when the sample that is to be continued is not what was written.
     """
 
     def __init__(self, database: Path, entered: str, least: int) -> None:
         self._used = _used(database)
         self._least = least
         self._current, self._marked = entered or next_sample_id(self._used), False
+        self._begun = _begun(database, entered) if entered in self._used else None
         self._pool: Pool | None = None
 
     def mark(self, field: Verdict) -> Verdict:
         """A field with the sample that it belongs to."""
         self._marked = True
-        return replace(field, sample=self._current)
+        return replace(field, sample=self._current, gates={**field.gates, LEAST_GATE: self._least})
 
     def move_on(self) -> None:
         """The fields that are marked from now on belong to the next number; a sample without a field has used none."""
@@ -45,14 +49,22 @@ class Samples:
     def add(self, field: Verdict) -> None:
         """Add a field that is on disk to its sample."""
         if self._pool is None:
-            self._pool = Pool(field.sample, self._least)
+            self._pool, self._begun = self._begun or Pool(field.sample), None
         self._pool.add(field)
 
     def close(self) -> SampleVerdict | None:
-        """What the fields since the last closing came to; None when there are none."""
+        """What the sample came to; None when it got no field since the last closing."""
         verdict = None if self._pool is None else self._pool.verdict()
         self._pool = None
         return verdict
+
+
+def _begun(database: Path, sample: str) -> Pool:
+    """A sample as earlier runs left it."""
+    pool = Pool(sample)
+    for field in read_results(database, sample=sample):
+        pool.add(field)
+    return pool
 
 
 def _used(database: Path) -> list[str]:

@@ -65,7 +65,7 @@ def export(database: Path, out: Path, form: str | None = None, *, verdict: str |
         archive: where pictures for HTML are.
 
     Raises:
-        UsageError: for another form, or one file for several samples.
+        UsageError: for another form, one file for several samples, or a report of only some of a sample's fields.
         SinkError: as `select`.
         BackendMissing: for `fhir` without its library.
         OutputError: when a file cannot be written.
@@ -79,6 +79,9 @@ def export(database: Path, out: Path, form: str | None = None, *, verdict: str |
         counted = count()
         write_pieces(out, WHOLE[form](row for row, _ in zip(rows, counted, strict=False)))
         return Exported((out,), next(counted))
+    if verdict is not None:
+        raise UsageError(f"--verdict {verdict}: a report of a sample is about all of its fields; leave it out, or "
+                         f"export to {', '.join('.' + f for f in WHOLE)}")
     fields = list(rows)
     return Exported(_write_samples(fields, out, form, archive), len(fields))
 

@@ -16,8 +16,7 @@ def words(verdict: Verdict) -> list[str]:
     """Lines of plain text: verdict and confidence, the classes, the reasons, where it came from."""
     lines = [heading(verdict), *classes(verdict)]
     lines += [f"  why: {reason}" for reason in verdict.reasons]
-    if verdict.caveat:
-        lines.append(f"  {verdict.caveat}")
+    lines += [f"  ! {remark}" for remark in remarks(verdict.caveat, verdict.faults)]
     return [*lines, f"  {status(verdict)} · {RESEARCH_USE_ONLY}"]
 
 

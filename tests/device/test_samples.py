@@ -6,14 +6,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from alledge.bundle import Bundle
-from alledge.config import BundleSettings, CameraSettings, DeviceConfig, ResultSettings, SampleSettings, TriggerSettings
+from alledge.config import (
+    BundleSettings,
+    CameraSettings,
+    DeviceConfig,
+    DisplaySettings,
+    ResultSettings,
+    SampleSettings,
+    TriggerSettings,
+)
 from alledge.device import station
 from alledge.device.run import run
 from alledge.device.store.rows import read_results
+from alledge.device.stored import export
 from alledge.device.trigger import Press
 from alledge.images import write_png
+from alledge.pooling import pool
 from alledge.sample import SampleVerdict
 from alledge.synthetic import draw_field
 
@@ -88,9 +99,39 @@ def test_a_long_press_closes_a_sample_and_the_next_has_the_next_number(tflite_bu
         mean = {label: sum(row.probabilities[label] for row in answered) / len(answered)
                 for label in answered[0].probabilities}
         assert verdict.probabilities == pytest.approx(mean)
+    assert all(row.gates["fields_least"] == 2 for row in stored)
+    for sample, verdict in zip(("S-0001", "S-0002"), told, strict=True):
+        page = tmp_path / f"{sample}.html"
+        export(database, page, sample=sample)
+        assert f"Together: {verdict.title}" in page.read_text("utf-8")
     monkeypatch.setattr(station, "open_trigger", lambda name, options: Pressed([Press.FIELD]))
     run(settings)
     assert list(read_results(database))[-1].sample == "S-0003"
+
+
+def test_a_sample_goes_on_in_the_next_run_with_what_it_had(tflite_bundle: Bundle, slide: Path, tmp_path: Path) -> None:
+    told: list[SampleVerdict] = []
+    settings = DeviceConfig(bundle=BundleSettings(path=tflite_bundle.path), camera=CameraSettings(uri=f"file://{slide}"),
+                            results=ResultSettings(database=tmp_path / "r.db"), sample=SampleSettings(id="H26-1"))
+    for _ in range(2):
+        run(settings, 3, tell_sample=told.append)
+    assert [verdict.fields for verdict in told] == [3, 6]
+    stored = list(read_results(tmp_path / "r.db"))
+    assert told[-1] == pool("H26-1", stored)
+    stricter = settings.model_copy(update={"sample": SampleSettings(id="H26-1", least=9)})
+    run(stricter, 1, tell_sample=told.append)
+    assert told[-1] == pool("H26-1", read_results(tmp_path / "r.db"))
+    assert told[-1].missing == 9 - told[-1].answered > 0
+
+
+def test_a_report_of_only_some_of_a_samples_fields_is_refused(alledge: Cli, tflite_bundle: Bundle, slide: Path,
+                                                              tmp_path: Path) -> None:
+    run(DeviceConfig(bundle=BundleSettings(path=tflite_bundle.path), camera=CameraSettings(uri=f"file://{slide}"),
+                     results=ResultSettings(database=tmp_path / "r.db"), sample=SampleSettings(id="H26-1")), 2)
+    ask = ("results", "export", "--results", tmp_path / "r.db", "--verdict", "inconclusive")
+    assert alledge(*ask, tmp_path / "r.csv").returncode == 0
+    refused = alledge(*ask, tmp_path / "r.html")
+    assert (refused.returncode, "about all of its fields" in refused.stderr) == (2, True)
 
 
 def test_fields_that_nobody_asked_for_stand_alone(tflite_bundle: Bundle, slide: Path, tmp_path: Path) -> None:
@@ -100,3 +141,18 @@ def test_fields_that_nobody_asked_for_stand_alone(tflite_bundle: Bundle, slide: 
     run(settings, tell_sample=told.append)
     assert not told
     assert {row.sample for row in read_results(tmp_path / "r.db")} == {""}
+
+
+@pytest.mark.parametrize(("presses", "last"), [
+    ([Press.FIELD, Press.FIELD], "Sample S-0001: "),  # the end of the run closes it
+    ([Press.FIELD, Press.CLOSE_SAMPLE], "Sample S-0001: "),
+    ([], "Stopped: "),
+])
+def test_a_samples_verdict_stays_on_the_glass(tflite_bundle: Bundle, slide: Path, tmp_path: Path, presses: list[Press],
+                                              last: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(station, "open_trigger", lambda name, options: Pressed(presses))
+    run(DeviceConfig(bundle=BundleSettings(path=tflite_bundle.path), camera=CameraSettings(uri=f"file://{slide}"),
+                     display=DisplaySettings(name="png", options={"path": str(tmp_path / "screen.png")}),
+                     results=ResultSettings(database=tmp_path / "r.db"), trigger=TriggerSettings(name="keyboard")))
+    with Image.open(tmp_path / "screen.png") as shown:
+        assert shown.info["Description"].startswith(last)
