@@ -27,6 +27,7 @@ COMMANDS = {
     "keys": ("alledge.keys:keys", "Make and show the keys that sign bundles."),
     "inspect": ("alledge.device.cli:inspect", "Show and verify what is in a bundle."),
     "run": ("alledge.device.cli:run", "Capture, segment, classify, show and log."),
+    "daemon": ("alledge.device.cli:daemon", "Run headless under systemd: notify, watchdog, reload, recovery."),
     "bench": ("alledge.device.cli:bench", "Measure latency per stage on this machine."),
     "doctor": ("alledge.device.cli:doctor", "What this machine has, what is missing and what mends it."),
     "device": ("alledge.device.cli:device", "Prepare the board one is on."),

@@ -81,6 +81,23 @@ def run(
     judge(summary)
 
 
+def daemon(config: ConfigFile = None) -> None:
+    """Do what `run` does, headless, under systemd: notify, watchdog, reload, recovery. RESEARCH USE ONLY.
+
+    For example:
+
+      alledge daemon --config /etc/alledge/config.toml
+
+      alledge daemon --config scope.toml | jq 'select(.event == "result").result.verdict'
+
+    Every event is one JSON line on standard output. SIGTERM finishes the field in hand, SIGHUP reads the configuration
+    again.
+    """
+    from .daemon import serve
+
+    serve(lambda: _with_display(_draft(config), as_json=True), "" if config is None else str(config))
+
+
 def bench(
     bundle: BundleFile = None,
     frames: Annotated[int, typer.Option(metavar="N", min=1, help="Warm fields to measure.")] = 100,

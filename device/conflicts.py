@@ -17,6 +17,12 @@ _PANEL = {"dc": 24, "reset": 25, "backlight": 18}  # an ST7789's own, as its `cr
 _BUTTON = 17
 
 
+def refuse(config: DeviceConfig) -> None:
+    """Raise UsageError with every fault of a configuration in one sentence."""
+    if faults := faults_of(config):
+        raise UsageError("; ".join(faults))
+
+
 def faults_of(config: DeviceConfig) -> list[str]:
     """Every fault of a configuration, in a sentence each; those of the file it came from first."""
     return [*config.faults.values(), *_of_camera(config), *_of_bundle(config), *_of_options(config), *_of_pins(config)]
@@ -26,7 +32,7 @@ def _of_camera(config: DeviceConfig) -> Iterator[str]:
     if config.camera.uri is not None:
         yield from _of_back_end(lambda: check_camera(config.camera.uri or ""))
     elif not {"", "camera", "camera.uri"} & {*config.faults}:
-        yield f"no camera was given: add --camera with one of {', '.join(EXAMPLES.values())}"
+        yield f"no camera was given: add --camera, or `uri` in [camera], with one of {', '.join(EXAMPLES.values())}"
 
 
 def _of_bundle(config: DeviceConfig) -> Iterator[str]:

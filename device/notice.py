@@ -78,6 +78,11 @@ def refused(why: str) -> Notice:
     return Notice("Model refused", _sentence(why), "The model in use stays.", Tone.FAULT)
 
 
+def settings_kept(sentence: str) -> Notice:
+    """A new configuration was not taken, and why."""
+    return Notice("Old settings kept", _sentence(sentence), "Mend the new ones, then reload.", Tone.FAULT)
+
+
 def of_fault(fault: Fault) -> Notice:
     """A fault of the machine, while it lasts."""
     return Notice(fault.title, _sentence(fault.says), _sentence(fault.remedy), Tone.FAULT)

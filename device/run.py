@@ -46,6 +46,7 @@ class Result:
 Tell = Callable[[Verdict], None]
 TellSample = Callable[[SampleVerdict], None]
 Note = Callable[[FaultEvent], None]
+Into = Callable[[str, Iterable[Any]], Iterable[Any]]
 
 
 @dataclass
@@ -112,8 +113,12 @@ def judge(summary: Summary) -> None:
 
 
 @contextmanager
-def side_by_side(station: Station, stop: threading.Event, frames: int | None) -> Iterator[Ahead[Pending | Mark]]:
-    """The stages, running. `stop` ends capturing; what was captured comes out all the same."""
+def side_by_side(station: Station, stop: threading.Event, frames: int | None,
+                 into: Into = lambda stage, items: items) -> Iterator[Ahead[Pending | Mark]]:
+    """The stages, running. `stop` ends capturing; what was captured comes out all the same.
+
+    `into` stands before each stage: it is given the stage's name and the items for it, and hands them on.
+    """
     pipeline, storage = station.pipeline, station.storage
     archived = storage is not None and storage.archive is not None
     with ExitStack() as stack:
@@ -132,9 +137,10 @@ def side_by_side(station: Station, stop: threading.Event, frames: int | None) ->
             shots = ahead(one_a_press(captured, station.trigger, stop), "capture")
         else:
             shots = ahead(captured, "capture")
-        sights = ahead(prepare(pipeline, shots, model, frames, archived), "prepare")
+        sights = ahead(prepare(pipeline, into("prepare", shots), model, frames, archived), "prepare")
+        answers = infer(pipeline, into("infer", sights))
         try:
-            yield ahead(keep(pipeline, infer(pipeline, sights), station.database, storage if archived else None,
+            yield ahead(keep(pipeline, into("keep", answers), station.database, storage if archived else None,
                              station.note, station.samples), "keep", AT_ONCE)
         finally:
             stop.set()

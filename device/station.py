@@ -1,6 +1,6 @@
 """Everything a run holds open, opened in the order in which a person can be told what is wrong."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +61,13 @@ class Station:
 
 
 @contextmanager
-def open_station(config: DeviceConfig) -> Iterator[Station]:
+def open_station(config: DeviceConfig, patient: bool = False, tell: Callable[[str], None] = say) -> Iterator[Station]:
     """Open everything, the display first, so that it can show why the rest cannot be opened.
+
+    Args:
+        config: what to open.
+        patient: wait for room on a full disk even where the camera's pictures would wait, too.
+        tell: called, by whichever thread, with what delivery has to say.
 
     Raises:
         UsageError: with every fault of the configuration in one sentence; then nothing but the display was opened.
@@ -84,7 +89,7 @@ def open_station(config: DeviceConfig) -> Iterator[Station]:
         try:
             if faults:
                 raise UsageError("; ".join(faults))
-            station = _open_rest(config, stack, showing)
+            station = _open_rest(config, stack, showing, patient, tell)
             yield station
         except Exception as error:
             if showing is not None:
@@ -107,13 +112,14 @@ def bundle_path(config: DeviceConfig) -> Path:
     return config.bundle.path or reference.BUNDLE
 
 
-def _open_rest(config: DeviceConfig, stack: ExitStack, showing: Showing | None) -> Station:
+def _open_rest(config: DeviceConfig, stack: ExitStack, showing: Showing | None, patient: bool,
+               tell: Callable[[str], None]) -> Station:
     led = None if config.led.pin is None else stack.enter_context(closing(StatusLed(config.led.pin)))
     if led is not None:
         led.show(Light.BUSY)
     uri, asked = config.camera.uri or "", config.trigger
     free_running = cannot_wait(uri)
-    patient = free_running or asked.name is not None
+    patient = patient or free_running or asked.name is not None
     if showing is not None and patient:
         showing.post(notice_scene(SELF_TEST))
     pipeline = stack.enter_context(open_pipeline(config))
@@ -124,7 +130,7 @@ def _open_rest(config: DeviceConfig, stack: ExitStack, showing: Showing | None) 
     database, *sinks = (stack.enter_context(closing(sink)) for sink in _open_sinks(config))
     assert isinstance(database, SqliteSink)
     if config.results.mqtt is not None:
-        stack.enter_context(forwarding(config.database, config.results.mqtt, say))
+        stack.enter_context(forwarding(config.database, config.results.mqtt, tell))
     return Station(pipeline, camera, database, tuple(sinks), showing, trigger, led, open_storage(config), free_running,
                    patient=patient, trigger_name=asked.name, note=config.results.note,
                    samples=_open_samples(config))
