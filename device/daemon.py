@@ -30,7 +30,7 @@ from .states import WORKING, Machine, State
 from .station import Station, bundle_path, open_station
 from .status import Status, runtime_folder
 
-PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # before all is opened again, doubling each time
+PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # before all is opened again, doubling until it lasts for longer than that
 SAY_S = 1.0  # between two sentences to the service manager
 
 
@@ -61,7 +61,7 @@ class Daemon:
         self._next: DeviceConfig | None = None
         self._unshown = ""
         self._pause = PAUSE_S
-        self._pinged_at = self._said_at = 0.0
+        self._ready_at = self._pinged_at = self._said_at = 0.0
         self._said = self._stuck = ""
 
     def serve(self) -> None:
@@ -109,7 +109,7 @@ class Daemon:
         if self._proven is not None and config is not self._proven:
             self._status.refused = ""
             self._journal.tell("reloaded", config=self._status.config)
-        self._proven, self._pause = config, PAUSE_S
+        self._proven, self._ready_at = config, monotonic()
         self._status.opened(bundle.id, engine.name)
         self._machine.become(State.READY)
         self._say("READY=1", "WATCHDOG=1")
@@ -157,6 +157,8 @@ class Daemon:
 
     def _wait(self, error: AlledgeError) -> DeviceConfig | None:
         """What took fields before cannot be opened, or broke off: try again after a pause."""
+        if monotonic() - self._ready_at > LONGEST_PAUSE_S:  # it had lasted
+            self._pause = PAUSE_S
         self._status.closed(str(error))
         self._machine.become(State.FAULTED)
         self._journal.tell("reopening", why=str(error), pause_s=self._pause)

@@ -1,20 +1,33 @@
 """`alledge daemon` as a service manager runs it: words, signals, faults, and nothing acknowledged lost."""
 
+import ast
 import json
+import os
+import re
 import signal
+import time
 from itertools import pairwise
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from PIL import Image
 
 from alledge.bundle import Bundle
-from alledge.device.journal import EVENTS
+from alledge.config import load_config
+from alledge.device.daemon import Daemon
+from alledge.device.engine import Output
+from alledge.device.journal import EVENTS, Journal
+from alledge.device.pipeline import Look, Pipeline
 from alledge.device.states import NEXT, State
+from alledge.device.status import Status
 from alledge.device.store.rows import read_results
 from alledge.device.store.verification import verify
 
-from .daemons import Line, Process, write_config
+from .conftest import make_bundle
+from .daemons import LIMIT_S, Line, Manager, Process, write_config
+
+ROOT = Path(__file__).parents[2]
 
 
 def sound(lines: list[Line]) -> None:
@@ -121,18 +134,79 @@ def test_camera_and_display_may_fail_and_come_back(tflite_bundle: Bundle, tmp_pa
         assert acknowledged(daemon.lines) == stored(tmp_path)
 
 
-def test_a_run_that_breaks_off_is_opened_again(tflite_bundle: Bundle, tmp_path: Path) -> None:
-    """A picture that a file camera can no longer find is a field; a database that is taken away breaks off."""
+def test_a_run_that_breaks_off_is_opened_again_and_a_signal_ends_the_pause(tflite_bundle: Bundle, cut_film: Path,
+                                                                           tmp_path: Path) -> None:
+    with Process(write_config(tmp_path, tflite_bundle, f"video://{cut_film}", None)) as daemon:
+        first = daemon.event("reopening")
+        assert (first["pause_s"], str(cut_film) in first["why"]) == (1.0, True)
+        assert daemon.state()["state"] == "faulted"
+        assert str(cut_film) in daemon.state()["trouble"]
+        assert "Broke off" in screen(tmp_path)
+        daemon.event("reopening", daemon.lines.index(first) + 1, pause_s=2.0)
+        assert daemon.end() == 0
+        sound(daemon.lines)
+        assert sum(line["event"] == "self-test-passed" for line in daemon.lines) == 2
+        assert acknowledged(daemon.lines) == stored(tmp_path)
+
+
+def test_a_stage_that_hangs_is_no_longer_vouched_for(tflite_bundle: Bundle, tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch,
+                                                     capfd: pytest.CaptureFixture[str]) -> None:
+    """In this process, with a pipeline that hangs on order, as a stand-in for a driver that never comes back."""
+    gate, asked, ended = Event(), Event(), Event()
+    infer = Pipeline.infer
+
+    def hangs(pipeline: Pipeline, look: Look) -> Output:
+        if asked.is_set():
+            gate.wait(LIMIT_S)
+        return infer(pipeline, look)
+
+    manager = Manager(tmp_path)
+    monkeypatch.setattr(Pipeline, "infer", hangs)
+    for key, value in {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "800000", "RUNTIME_DIRECTORY": str(tmp_path),
+                       "WATCHDOG_PID": str(os.getpid())}.items():
+        monkeypatch.setenv(key, value)
+    config = load_config(write_config(tmp_path, tflite_bundle))
+    daemon = Thread(target=Daemon(lambda: config, "", ended, Event()).serve)
+    daemon.start()
+    while manager.count("WATCHDOG=1") < 4:
+        time.sleep(0.01)
+    asked.set()
+    time.sleep(1.2)
+    pings = manager.count("WATCHDOG=1")
+    time.sleep(1.0)
+    assert manager.count("WATCHDOG=1") == pings
+    gate.set()  # a real one would have been killed by now
+    while manager.count("WATCHDOG=1") == pings:
+        time.sleep(0.01)
+    ended.set()
+    daemon.join(LIMIT_S)
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    sound(lines)
+    stuck = [line for line in lines if line["event"] == "stuck"]
+    assert [line["stage"] for line in stuck] == ["infer"]
+    assert 0.4 < stuck[0]["seconds"] < 1.2
+    assert acknowledged(lines) == stored(tmp_path)
+
+
+def test_a_journal_that_cannot_be_written_stops_nothing_and_is_told_later(tmp_path: Path) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    journal = Journal(full)
+    for _ in range(3):
+        journal.tell("message", text="into a full disk")
+    os.dup2(os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT), full)
+    journal.tell("message", text="room again")
+    lines = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["lines-lost", "message"]
+    assert lines[0]["count"] == 3
+    sound([{"event": "state", "at": "", "uptime_s": 0, "state": "starting", "before": None}, *lines])
 
 
 @pytest.mark.parametrize(("what", "code", "said"), [
     ("goldens", 5, "does not reproduce"), ("camera", 1, "found nothing there"), ("bundle", 2, "found no such file"),
     ("key", 2, "key camera.zoom is unknown")])
-def test_what_keeps_it_from_starting_is_shown_and_is_the_exit_code(bundle_of: object, tflite_bundle: Bundle,
-                                                                   tmp_path: Path, what: str, code: int,
-                                                                   said: str) -> None:
-    from .conftest import make_bundle
-
+def test_what_keeps_it_from_starting_is_shown_and_is_the_exit_code(tflite_bundle: Bundle, tmp_path: Path,
+                                                                   what: str, code: int, said: str) -> None:
     bundle: Bundle | Path = tflite_bundle
     if what == "goldens":
         bundle = make_bundle(tmp_path / "wrong.alledge", tflite_bundle.read("model.tflite"), "tflite",
@@ -155,11 +229,27 @@ def test_what_keeps_it_from_starting_is_shown_and_is_the_exit_code(bundle_of: ob
         assert daemon.process.stderr.read().count("\n") == 1
 
 
+def told_in_code() -> set[tuple[str, tuple[str, ...]]]:
+    """Each event that the daemon tells, with its keys, as the source has it."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / "device" / "daemon.py").read_text("utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "self._journal.tell":
+            name, keys = node.args[0], tuple(word.arg or "" for word in node.keywords)
+            if isinstance(name, ast.Constant):
+                found.add((str(name.value), keys))
+            else:
+                found |= {(f"fault-{end}", EVENTS["fault-began"].keys) for end in ("began", "ended")}
+    return found | {("lines-lost", ("count",))}
+
+
 def test_the_vocabulary_is_the_documents_and_the_codes() -> None:
-    root = Path(__file__).parents[2]
-    text = (root / "docs" / "daemon.md").read_text("utf-8")
-    for event in EVENTS.values():
-        keys = ", ".join(f"`{key}`" for key in event.keys) or "none"
-        assert f"| `{event.name}` | {event.says} | {keys} |" in text
-    assert text.count("\n| `") >= len(EVENTS)
-    assert json.dumps(sorted(EVENTS))
+    assert told_in_code() == {(event.name, event.keys) for event in EVENTS.values()}
+    text = (ROOT / "docs" / "daemon.md").read_text("utf-8")
+    rows = set(re.findall(r"^\| `([a-z-]+)` \| (.+?) \| (.+?) \|$", text.partition("## Events")[2], re.M))
+    assert rows == {(event.name, event.says, ", ".join(f"`{key}`" for key in event.keys) or "none")
+                    for event in EVENTS.values()}
+    for state in State:
+        assert f"| `{state.value}` |" in text
+    live = Status(None, "").to_json()
+    described = text.partition("## For other programs")[2].partition("## Events")[0]
+    assert all(f"`{key}`" in described for key in live)
