@@ -18,6 +18,7 @@ from .station import Station
 from .trigger import Press, Trigger
 
 T = TypeVar("T")
+STAGES = ("capture", "prepare", "infer", "keep")  # in the order of a field
 
 
 @dataclass
@@ -52,7 +53,7 @@ class Progress:
         return replace(station, camera=_SeenCamera(station.camera, self), trigger=trigger)
 
     def into(self, stage: str, items: Iterable[T]) -> Iterator[T]:
-        """The items on their way into a stage: "prepare", "infer" or "keep"."""
+        """The items on their way into one of `STAGES`."""
         step = {"prepare": "captured", "keep": "judged"}.get(stage)
         for item in items:
             if step is not None and not isinstance(item, Mark):
@@ -109,10 +110,12 @@ class Progress:
             del self._busy[stage]
 
     def stuck(self, seconds: float) -> tuple[str, float] | None:
-        """The stage that has been at one item for longest, and for how many seconds, when these are more than that."""
-        now = self._clock()
-        longest = max(((now - since, stage) for stage, since in self._busy.copy().items()), default=(0.0, ""))
-        return (longest[1], longest[0]) if longest[0] > seconds else None
+        """The stage that has been at one item for more than that, and for how many seconds; of several the last, since
+        those before it only wait for it.
+        """
+        now, busy = self._clock(), self._busy.copy()
+        over = [(stage, now - busy[stage]) for stage in STAGES if now - busy.get(stage, now) > seconds]
+        return over[-1] if over else None
 
 
 @dataclass(frozen=True)
