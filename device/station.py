@@ -29,6 +29,8 @@ from .supervised import supervise
 from .trigger import Trigger, open_trigger
 from .watched import open_watched
 
+PACE_S = 0.01  # between two transactions: nobody sees so little, and the results of a fast run share one
+
 
 @dataclass(frozen=True)
 class Station:
@@ -127,11 +129,12 @@ def _open_rest(config: DeviceConfig, stack: ExitStack, showing: Showing | None, 
     if asked.name is not None:
         trigger = stack.enter_context(closing(open_trigger(asked.name, asked.options)))
     camera = stack.enter_context(closing(open_watched(uri)))
-    database, *sinks = (stack.enter_context(closing(sink)) for sink in _open_sinks(config))
-    assert isinstance(database, SqliteSink)
+    database = stack.enter_context(closing(SqliteSink(config.database, PACE_S)))
+    sinks = () if config.results.jsonl is None else (
+        stack.enter_context(closing(open_sink("jsonl", config.results.jsonl))),)
     if config.results.mqtt is not None:
         stack.enter_context(forwarding(config.database, config.results.mqtt, tell))
-    return Station(pipeline, camera, database, tuple(sinks), showing, trigger, led, open_storage(config), free_running,
+    return Station(pipeline, camera, database, sinks, showing, trigger, led, open_storage(config), free_running,
                    patient=patient, trigger_name=asked.name, note=config.results.note,
                    samples=_open_samples(config))
 
@@ -156,12 +159,6 @@ def _without_unknown(display: DisplaySettings) -> DisplaySettings:
         return display
     known = backends.options_of("display", display.name).model_fields
     return display.model_copy(update={"options": {k: v for k, v in display.options.items() if k in known}})
-
-
-def _open_sinks(config: DeviceConfig) -> Iterator[Sink]:
-    yield open_sink("sqlite", config.database)
-    if config.results.jsonl is not None:
-        yield open_sink("jsonl", config.results.jsonl)
 
 
 def _sentence(error: Exception) -> str:

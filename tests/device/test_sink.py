@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from alledge.device.sink import open_sink
+from alledge.device.sink import open_sink, sqlite
 from alledge.device.store.rows import read_results
+from alledge.device.store.tables import transaction
 from alledge.device.stored import find, select
 from alledge.errors import SinkError, UsageError
 from alledge.verdict import Verdict
@@ -28,6 +29,18 @@ def test_the_database_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert made[0].execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert other.execute("PRAGMA user_version").fetchone() == (4,)
+
+
+def test_results_that_come_while_the_writer_rests_share_a_transaction(tmp_path: Path,
+                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[None] = []
+    monkeypatch.setattr(sqlite, "transaction", lambda database: begun.append(None) or transaction(database))
+    with closing(sqlite.SqliteSink(tmp_path / "results.db", pace_s=0.5)) as sink:
+        assert sink.write(VERDICT).sequence == 1
+        waiting = [sink.submit(VERDICT) for _ in range(20)]
+        assert [future.result(20).sequence for future in waiting] == list(range(2, 22))
+    assert len(begun) == 2
+    assert len(list(read_results(tmp_path / "results.db"))) == 21
 
 
 def test_one_result_and_the_last_few_are_read_without_the_rest(tmp_path: Path) -> None:
