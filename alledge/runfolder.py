@@ -3,6 +3,7 @@
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +88,19 @@ def read_record(run: Path) -> TrainingRecord:
         raise DataError(f"{run / RECORD}: format {record.format} is unknown, expected {RUN_FORMAT}; "
                         f"{'train it again' if record.format < RUN_FORMAT else 'update alledge'}")
     return record
+
+
+def model_file(run: Path) -> Path:
+    """The run's network, a Keras file; what is in it is for those who have Keras to judge.
+
+    Raises:
+        DataError: when the file is missing, or no Keras file at all.
+    """
+    path = run / MODEL
+    if not is_zipfile(path):
+        raise DataError(f"{path}: expected a Keras model, received {'something else' if path.exists() else 'no file'}; "
+                        "copy the run folder again as a whole, or train again")
+    return path
 
 
 def write_record(run: Path, record: TrainingRecord) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from alledge.errors import BackendMissing, DataError
 from alledge.labels import LABELS
 from alledge.preprocess import Preprocessing, scale
-from alledge.runfolder import MODEL, Tiles, TrainingRecord, read_record
+from alledge.runfolder import Tiles, TrainingRecord, model_file, read_record
 
 from .tiles import Sample, find_tiles, spread
 
@@ -64,7 +64,7 @@ def open_trained(run: Path, data: Path | None = None, split: Path | None = None)
     """
     record = read_record(run)
     calibration, held_out = find_tiles(run, record, data, split)
-    return Trained(record, _load(run / MODEL, record.preprocessing), calibration, held_out)
+    return Trained(record, _load(model_file(run), record.preprocessing), calibration, held_out)
 
 
 def predict(trained: Trained, tiles: Tiles | Sample) -> Outputs:

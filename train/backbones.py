@@ -115,12 +115,11 @@ def _load(model: keras.Model, backbone: str, path: Path) -> None:
             warnings.simplefilter("error", UserWarning)  # Keras only warns when it finds no weights for a layer
             model.load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as error:
-        reason = str(error).strip().splitlines()[0]
         if _is_cut_short(error):
-            raise DataError(f"--weights {path}: the file is cut short, as an interrupted download leaves it "
-                            f"({reason}); download it again") from error
-        raise DataError(f"--weights {path}: these are not weights of {backbone} without its top ({reason}); pass the "
-                        f"file of {backbone}, or choose the --backbone that the file belongs to") from error
+            raise DataError(f"--weights {path}: the file is cut short, as an interrupted download leaves it; download "
+                            "it again") from error
+        raise DataError(f"--weights {path}: expected weights of {backbone} without its top, received something else; "
+                        f"pass the file of {backbone}, or choose the --backbone that the file belongs to") from error
 
 
 def _freeze(model: keras.Model, last: str) -> None:

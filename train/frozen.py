@@ -34,6 +34,7 @@ from .epochs import KeepEpochs
 from .heads import OPINIONS, POOLED_BY
 from .learn import History, focal_loss, schedule
 from .model import build_model
+from .numerics import naming_the_batch
 from .options import Options
 from .recipe import Recipe
 
@@ -216,6 +217,10 @@ def fit(head: keras.Model, looks: Looks, truth: NDArray[np.int64], rows: NDArray
         progress: who is told that epochs were finished before.
         folder: where finished epochs are kept, and gone on from; None keeps none.
 
+    Raises:
+        MemoryExhausted: when a batch does not fit into the device.
+        DataError, OutputError: as `teach`.
+
     Returns:
         The sum of both losses and the first opinion's accuracy on training views, one value per epoch.
     """
@@ -229,8 +234,9 @@ def fit(head: keras.Model, looks: Looks, truth: NDArray[np.int64], rows: NDArray
     checkpoint = Checkpoint(folder, identity, options.epochs) if folder else None
     keep = KeepEpochs(taught, checkpoint, options.epochs, progress)
     begin = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.begin(epoch))
-    taught.fit(batches, initial_epoch=keep.first_epoch, epochs=options.epochs, verbose=0, shuffle=False,
-               callbacks=[begin, keep])
+    with naming_the_batch(options.batch):
+        taught.fit(batches, initial_epoch=keep.first_epoch, epochs=options.epochs, verbose=0, shuffle=False,
+                   callbacks=[begin, keep])
     history = keep.state.history
     return {"loss": history["loss"], "accuracy": history[f"{OPINIONS[0]}_accuracy"]}
 

@@ -12,7 +12,7 @@ from alledge.calibration import answered, apply_temperature, gate_input
 from alledge.errors import DataError
 from alledge.labels import LABELS
 from alledge.preprocess import prepare_field
-from alledge.runfolder import MODEL, read_record
+from alledge.runfolder import model_file, read_record
 
 from .batches import predict
 
@@ -25,10 +25,11 @@ def load_model(run: Path) -> keras.Model:
     Raises:
         DataError: when the file is damaged.
     """
+    path = model_file(run)
     try:
-        return keras.models.load_model(run / MODEL, compile=False)
+        return keras.models.load_model(path, compile=False)
     except (ValueError, OSError) as error:
-        raise DataError(f"{run / MODEL}: not a complete Keras model ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{path}: not a complete Keras model ({str(error).splitlines()[0]})") from error
 
 
 class RunJudge:

@@ -89,7 +89,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     build_model("tiny", "none").save_weights(tmp_path / "foreign.weights.h5")
     (tmp_path / "text.weights.h5").write_text("no weights")
     for name in ("foreign", "text"):
-        with pytest.raises(DataError, match="not weights of mobilenetv2"):
+        with pytest.raises(DataError, match="expected weights of mobilenetv2"):
             build_model("mobilenetv2", str(tmp_path / f"{name}.weights.h5"))
 
 
