@@ -123,4 +123,5 @@ class Status:
         with suppress(OSError):  # a full /run must not keep results from being taken
             self._path.parent.mkdir(parents=True, exist_ok=True)
             partial.write_text(json.dumps(self.to_json(), indent=1) + "\n", "utf-8")
+            partial.chmod(0o644)  # other users' programs read it, whatever this one's umask
             partial.replace(self._path)

@@ -99,7 +99,8 @@ def test_nothing_but_alledge_lands_in_site_packages(tmp_path):
     assert shipped == {f"{name.replace('.', '/')}{'/__init__' if p.name == '__init__.py' else ''}.py"
                        for name, p in MODULES.items()}
     assert (site / "alledge" / "py.typed").exists()
-    assert (site / "alledge" / "firmware_configs" / "desktop.toml").exists()
+    for name in ("desktop.toml", "systemd/alledge.service", "systemd/alledge-backup.timer"):
+        assert (site / "alledge" / "firmware_configs" / name).exists()
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
