@@ -7,10 +7,10 @@ from alledge.config import DeviceConfig
 from alledge.errors import AlledgeError
 from alledge.output import say
 
+from .conflicts import NO_DISPLAY
 from .display import open_display
 from .notice import Notice
 from .showing import notice_scene
-from .station import NO_DISPLAY
 
 LASTING_S = 5.0  # for a person to read it before something else is shown
 
@@ -26,7 +26,7 @@ def announce(config: DeviceConfig, notice: Notice, lasting: bool = False) -> Non
         return
     try:
         with closing(open_display(name, config.display.options)) as display:
-            notice_scene(notice)(display)
+            notice_scene(notice)(display, 0)
             if lasting and display.mode != "text":
                 time.sleep(LASTING_S)
     except (AlledgeError, OSError) as error:

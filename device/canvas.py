@@ -55,12 +55,18 @@ def class_of(size: tuple[int, int]) -> Class:
 class Canvas:
     """Boxes, sizes and places are in units: pixels on a small screen, scaled ones on a larger.
 
+    Args:
+        size: in pixels.
+        page: of the sentences that are too long for it, counted from 0.
+
     Attributes:
         width, height: of what is free above the strip at the bottom, in units.
+        pages: how many the longest sentence written so far has.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], page: int = 0) -> None:
         self.kind = class_of(size)
+        self._page, self.pages = page, 1
         small = self.kind is Class.SMALL
         self.image = Image.new("1", size, 0) if small else Image.new("RGB", size, NIGHT)
         self._draw = ImageDraw.Draw(self.image)
@@ -75,8 +81,9 @@ class Canvas:
         write(self._draw, self._box(box), text, self._px(size), ink, align)
 
     def sentence(self, box: Box, text: str, sizes: tuple[int, ...], ink: Ink) -> None:
-        """As many lines as the box holds, at the first of `sizes` at which all of it fits."""
-        write_wrapped(self._draw, self._box(box), text, tuple(map(self._px, sizes)), ink)
+        """As many lines as the box holds, at the first of `sizes` at which all of it fits; else a page of it."""
+        pages = write_wrapped(self._draw, self._box(box), text, tuple(map(self._px, sizes)), ink, self._page)
+        self.pages = max(self.pages, pages)
 
     def height_of(self, text: str, size: int, width: int) -> int:
         """Units that a text takes when it is wrapped to a width."""

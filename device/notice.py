@@ -50,13 +50,13 @@ def ready(trigger: str | None) -> Notice:
 
 def cannot_start(sentence: str) -> Notice:
     """Start-up failed, and why."""
-    return Notice("Cannot start", _sentence(sentence), "Mend this, then start again. `alledge doctor` tells more.",
+    return Notice("Cannot start", _sentence(sentence), "Mend this, start again.",
                   Tone.FAULT)
 
 
 def broke_off(sentence: str) -> Notice:
     """A run ended on its own, and why."""
-    return Notice("Broke off", _sentence(sentence), "Mend this, then start again. Results until now are kept.",
+    return Notice("Broke off", _sentence(sentence), "Results are kept. Start again.",
                   Tone.FAULT)
 
 

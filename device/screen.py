@@ -16,14 +16,18 @@ from . import screen_colour, screen_small
 from .canvas import Canvas, Class
 from .notice import Notice
 
+Told = Verdict | SampleVerdict | Notice
 
-def screen(verdict: Verdict, size: tuple[int, int], tile: NDArray[np.uint8] | None = None) -> Image.Image:
-    """Draw a verdict.
+
+def screen(told: Told, size: tuple[int, int], tile: NDArray[np.uint8] | None = None, page: int = 0) -> Image.Image:
+    """Draw a field's verdict, what the fields of a sample came to, or how the machine is and what to do about it.
 
     Args:
-        verdict: sequence, timings and faults are shown where they are set.
+        told: of a field, sequence, timings and faults are shown where they are set; a sample's heading is inverted, so
+            that it is not taken for a field's.
         size: width before height.
         tile: the field, uint8 [S, S, 3] RGB, for a thumbnail on a colour screen.
+        page: of a sentence that is too long for the glass, counted from 0; after the last comes the first again.
 
     Returns:
         a picture of that size, mode "1" (128x64) or "RGB".
@@ -31,23 +35,18 @@ def screen(verdict: Verdict, size: tuple[int, int], tile: NDArray[np.uint8] | No
     Raises:
         UsageError: for a size that there is no layout for.
     """
-    canvas = Canvas(size)
-    if canvas.kind is Class.SMALL:
-        screen_small.draw_verdict(canvas, verdict)
+    return drawn(told, size, tile, page)[0]
+
+
+def drawn(told: Told, size: tuple[int, int], tile: NDArray[np.uint8] | None = None,
+          page: int = 0) -> tuple[Image.Image, int]:
+    """As `screen`, and how many pages there are: one, unless a sentence does not fit."""
+    canvas = Canvas(size, page)
+    layout = screen_small if canvas.kind is Class.SMALL else screen_colour
+    if isinstance(told, Notice):
+        layout.draw_notice(canvas, told)
+    elif isinstance(told, SampleVerdict):
+        layout.draw_sample(canvas, told)
     else:
-        screen_colour.draw_verdict(canvas, verdict, tile)
-    return canvas.image
-
-
-def sample_screen(sample: SampleVerdict, size: tuple[int, int]) -> Image.Image:
-    """Draw what the fields of a sample came to; its heading is inverted, so that it is not taken for a field's."""
-    canvas = Canvas(size)
-    (screen_small if canvas.kind is Class.SMALL else screen_colour).draw_sample(canvas, sample)
-    return canvas.image
-
-
-def notice_screen(notice: Notice, size: tuple[int, int]) -> Image.Image:
-    """Draw how the machine is and what to do about it."""
-    canvas = Canvas(size)
-    (screen_small if canvas.kind is Class.SMALL else screen_colour).draw_notice(canvas, notice)
-    return canvas.image
+        layout.draw_verdict(canvas, told, tile)
+    return canvas.image, canvas.pages

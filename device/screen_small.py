@@ -1,5 +1,10 @@
 """The layout of 128x64 pixels in one bit: 53 rows above the strip, and small letters take 11 of them."""
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
 from alledge.sample import SampleVerdict
 from alledge.verdict import Verdict
 
@@ -12,9 +17,12 @@ _ROW = 11  # px of the smallest letters that can still be read at arm's length
 _BOTTOM = 52  # one dark row above the strip
 
 
-def draw_verdict(canvas: Canvas, verdict: Verdict) -> None:
-    """Title, bar and share; field and time; what is wrong with the bundle or the machine takes its rows from them."""
-    notes = remarks(verdict.caveat, verdict.faults)[:2]
+def draw_verdict(canvas: Canvas, verdict: Verdict, tile: NDArray[np.uint8] | None = None) -> None:
+    """Title, bar and share; field and time; what is wrong with the bundle or the machine takes its rows from them.
+
+    A field's picture would be too small to see.
+    """
+    notes = _notes(verdict.caveat, verdict.faults, 2)
     if not verdict.conclusive:
         _draw_doubt(canvas, 0, verdict.title, f"#{verdict.sequence}" if verdict.sequence else "", why(verdict), notes)
         return
@@ -33,7 +41,7 @@ def draw_sample(canvas: Canvas, sample: SampleVerdict) -> None:
     canvas.plate((0, 0, _RIGHT, _ROW), 1)
     canvas.text((2, 0, 88, _ROW + 1), sample.sample, _ROW, 0)
     canvas.text((90, 0, _RIGHT - 2, _ROW + 1), f"{sample.answered}/{sample.fields}", _ROW, 0, align="right")
-    notes = remarks(sample.caveat, sample.faults)[:1]
+    notes = _notes(sample.caveat, sample.faults, 1)
     if not sample.conclusive:
         _draw_doubt(canvas, _ROW + 1, sample.title, "", why(sample), notes)
         return
@@ -62,6 +70,13 @@ def _rows(canvas: Canvas, notice: Notice, letters: int) -> int:
 
 def _rows_of_remedy(canvas: Canvas, notice: Notice, letters: int) -> int:
     return canvas.height_of(notice.remedy, letters, _RIGHT - 4) // letters if notice.remedy else 0
+
+
+def _notes(caveat: str, faults: Sequence[str], rows: int) -> list[str]:
+    """What has to be said of bundle and machine, a row each; the last row counts what has none of its own."""
+    notes = remarks(caveat, faults)
+    more = len(notes) - rows
+    return notes if more <= 0 else [*notes[:rows - 1], f"{notes[rows - 1]} +{more}"]
 
 
 def _draw_doubt(canvas: Canvas, top: int, title: str, number: str, reason: str, notes: list[str]) -> None:

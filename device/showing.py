@@ -4,11 +4,11 @@ A display that fails is a fault of the machine like any other: it is told, the d
 judging goes on meanwhile.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Condition, Lock, Thread
-from time import monotonic
+from threading import Condition, RLock, Thread
+from time import monotonic, sleep
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,26 +20,29 @@ from .display import Display
 from .events import FaultEvent, FaultsOn
 from .faults import FAULTS
 from .notice import Notice
-from .screen import notice_screen, sample_screen, screen
+from .screen import Told, drawn
 from .words import sample_words, words
 
-Scene = Callable[[Display], None]
+Scene = Callable[[Display, int], int]  # shows a page, counted from 0, and says how many there are
 REOPEN_S = 2.0  # between two attempts to open a display that was lost
+PAGE_S = 2.5  # for which a page is shown: 60 letters are read in that time
+TURNS = 120  # pages turned of one scene: after five minutes nobody reads on, and a PNG display would fill the disk
+WHOLE_PAGES = 5  # of a last scene that is to be seen whole
 
 
 def verdict_scene(verdict: Verdict, tile: NDArray[np.uint8] | None) -> Scene:
-    """A result, as `screen` draws it."""
-    return partial(_show_verdict, verdict, tile)
+    """A field's result, as `screen` draws it."""
+    return partial(_show, verdict, tile, words(verdict), True)
 
 
 def sample_scene(verdict: SampleVerdict) -> Scene:
-    """A sample's outcome, as `sample_screen` draws it. On a terminal nothing: `run` prints it."""
-    return partial(_show_sample, verdict)
+    """A sample's outcome. On a terminal nothing: `run` prints it."""
+    return partial(_show, verdict, None, sample_words(verdict), False)
 
 
 def notice_scene(notice: Notice) -> Scene:
     """How the machine is. On a terminal nothing: the same follows on stderr."""
-    return partial(_show_notice, notice)
+    return partial(_show, notice, None, notice.words, False)
 
 
 class Showing:
@@ -61,17 +64,21 @@ class Showing:
         self._in_line = rate == 0
         self._pause = 0.0 if rate == 0 else 1 / rate
         self._scene: Scene | None = None
-        self._changed, self._using = Condition(), Lock()
+        self._shown: Scene | None = None  # and how many pages it has, and how many were turned
+        self._pages = self._turned = 0
+        self._whole = False
+        self._changed, self._using = Condition(), RLock()
         self._closing = False
         self._on = FaultsOn()
         self._events: SimpleQueue[FaultEvent] = SimpleQueue()
         self._thread = Thread(target=self._work, name="show", daemon=True)
         self._thread.start()
 
-    def post(self, scene: Scene) -> None:
-        """Show this next, instead of whatever has been waiting."""
+    def post(self, scene: Scene, whole: bool = False) -> None:
+        """Show this next, instead of whatever has been waiting; `whole`: all its pages, before it is closed."""
+        self._whole = whole
         if self._terminal is not None:
-            scene(self._terminal)
+            scene(self._terminal, 0)
             return
         if self._in_line and self._display is not None and self._try(scene):
             return
@@ -100,23 +107,46 @@ class Showing:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._scene or self._closing)
+                self._changed.wait_for(lambda: self._scene or self._closing, PAGE_S)
                 scene, self._scene = self._scene, None
             if scene is None:
-                return
+                if self._closing:
+                    return self._end()
+                self._turn()
+                continue
             began = monotonic()
             shown = self._try(scene)
             if not shown:
                 self._keep(scene)
             self._rest((self._pause if shown else REOPEN_S) - (monotonic() - began))
 
-    def _try(self, scene: Scene) -> bool:
+    def _turn(self) -> None:
+        """The next page of what is shown, where it has more than one."""
+        with self._using:  # else something newer might be shown meanwhile, and be covered again
+            shown, turned = self._shown, self._turned
+            if shown is None or self._pages < 2 or (turned >= TURNS and turned % self._pages == 0):
+                return
+            if not self._try(shown, turned + 1):
+                self._keep(shown)
+
+    def _end(self) -> None:
+        """The pages that nobody has seen yet, and then the first, which stays."""
+        shown, pages = self._shown, min(self._pages, WHOLE_PAGES)
+        if not self._whole or shown is None or pages < 2 or getattr(self._display, "read_later", False):
+            return
+        for page in (*range(self._turned + 1, pages), 0):
+            sleep(PAGE_S)
+            if not self._try(shown, page):
+                return
+
+    def _try(self, scene: Scene, page: int = 0) -> bool:
         """Show it; a display that fails is put away."""
         with self._using:
             try:
                 if self._display is None:
                     self._display = self._open()
-                scene(self._display)
+                self._pages = scene(self._display, page)
+                self._shown, self._turned = scene, page
             except Exception as error:  # drivers raise what they like
                 self._lose(error)
                 return False
@@ -147,16 +177,12 @@ class Showing:
             self._changed.wait_for(lambda: self._closing, max(0.0, seconds))
 
 
-def _show_verdict(verdict: Verdict, tile: NDArray[np.uint8] | None, display: Display) -> None:
-    picture = None if display.mode == "text" else screen(verdict, display.size, tile)
-    display.show(picture, words(verdict))
-
-
-def _show_sample(verdict: SampleVerdict, display: Display) -> None:
-    if display.mode != "text":
-        display.show(sample_screen(verdict, display.size), sample_words(verdict))
-
-
-def _show_notice(notice: Notice, display: Display) -> None:
-    if display.mode != "text":
-        display.show(notice_screen(notice, display.size), notice.words)
+def _show(told: Told, tile: NDArray[np.uint8] | None, said: Sequence[str], on_terminal: bool, display: Display,
+          page: int = 0) -> int:
+    if display.mode == "text":
+        if on_terminal:
+            display.show(None, said)
+        return 1
+    picture, pages = drawn(told, display.size, tile, page)
+    display.show(picture, said)
+    return pages

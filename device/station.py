@@ -96,7 +96,7 @@ def open_station(config: DeviceConfig, patient: bool = False, tell: Callable[[st
         except Exception as error:
             if showing is not None:
                 why = _sentence(error)
-                showing.post(notice_scene(cannot_start(why) if station is None else broke_off(why)))
+                showing.post(notice_scene(cannot_start(why) if station is None else broke_off(why)), whole=True)
             raise
 
 

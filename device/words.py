@@ -68,8 +68,8 @@ def sample_words(sample: SampleVerdict) -> list[str]:
 
 
 def why(outcome: Verdict | SampleVerdict) -> str:
-    """The first reason, as the sentence it is."""
-    return outcome.reasons[0][:1].upper() + outcome.reasons[0][1:] if outcome.reasons else ""
+    """All reasons, as the sentences they are."""
+    return " ".join(f"{reason[:1].upper()}{reason[1:]}." for reason in outcome.reasons)
 
 
 def footnote(verdict: Verdict) -> str:
@@ -85,9 +85,8 @@ def count_of(sample: SampleVerdict) -> str:
 
 
 def remarks(caveat: str, faults: Sequence[str]) -> list[str]:
-    """What has to be said of the bundle, and the machine's faults in a word or two each."""
-    titles = ", ".join(FAULTS[name].title if name in FAULTS else name for name in faults)
-    return [remark for remark in (caveat, titles) if remark]
+    """What has to be said of the bundle, and each of the machine's faults in a word or two."""
+    return [*([caveat] if caveat else []), *(FAULTS[name].title if name in FAULTS else name for name in faults)]
 
 
 def percent(share: float) -> str:

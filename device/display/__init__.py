@@ -14,6 +14,8 @@ class Display(Protocol):
     Attributes:
         size: width and height in pixels of the pictures it takes.
         mode: "1" or "RGB" for a picture; "text" when it shows the words instead.
+
+    Its optional `read_later = True` says that what it shows is kept: no program's end waits for somebody to read it.
     """
 
     size: tuple[int, int]

@@ -31,7 +31,9 @@ def create(path: str = "", size: Size = "240x240") -> "PngDisplay":
 
 
 class PngDisplay:
-    """Every file appears whole; the words go along as the PNG's description."""
+    """Every file appears whole; the words, all of them, go along as the PNG's description."""
+
+    read_later = True
 
     def __init__(self, path: Path, size: tuple[int, int]) -> None:
         self.size = size

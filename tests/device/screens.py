@@ -11,7 +11,7 @@ from PIL import Image
 from alledge.device import notice
 from alledge.device.canvas import SMALL
 from alledge.device.faults import FAULTS
-from alledge.device.screen import notice_screen, sample_screen, screen
+from alledge.device.screen import screen
 from alledge.sample import SampleVerdict
 from alledge.synthetic import draw_field
 from alledge.verdict import GATE_NOT_MET, Verdict
@@ -57,8 +57,8 @@ def draw_all() -> dict[str, Image.Image]:
         named = {name: screen(verdict, size, tile if name != "benign" else None)
                  for name, verdict in (("sure", SURE), ("benign", BENIGN), ("unsure", UNSURE), ("dropped", DROPPED),
                                        ("dropped_unsure", DROPPED_UNSURE), ("stand_in", STAND_IN))}
-        named |= {"sample": sample_screen(SAMPLE, size), "mixed": sample_screen(MIXED, size)}
-        named |= {name: notice_screen(told, size) for name, told in NOTICES.items()}
+        named |= {"sample": screen(SAMPLE, size), "mixed": screen(MIXED, size)}
+        named |= {name: screen(told, size) for name, told in NOTICES.items()}
         drawn |= {f"{name}_{size[0]}x{size[1]}.png": image for name, image in named.items()}
     return drawn
 

@@ -1,18 +1,22 @@
 """Screens against golden PNGs, and that nothing runs off the glass."""
 
 import importlib.util
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from alledge.device import digits, lettering
 from alledge.device.canvas import SMALL, Canvas
 from alledge.device.faults import FAULTS
 from alledge.device.lettering import write, write_wrapped
-from alledge.device.notice import cannot_start, of_fault
-from alledge.device.screen import notice_screen, screen
-from alledge.device.words import line, percent, words
+from alledge.device.notice import Notice, cannot_start, of_fault
+from alledge.device.screen import drawn, screen
+from alledge.device.words import line, percent, why, words
 from alledge.errors import UsageError
 from alledge.labels import INCONCLUSIVE, LABELS, TITLES
 from alledge.verdict import GATE_NOT_MET, RESEARCH_USE_ONLY, Verdict
@@ -24,6 +28,7 @@ screens = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(screens)
 DRAWN = screens.draw_all()
 LARGE, SIZES = screens.LARGE, screens.SIZES
+MANY = "; ".join(f"key number{number}.colour is unknown, allowed are red and blue" for number in range(9))
 LONG = "a sentence that goes on and on " * 12 + "/with/a/path/" + "x" * 200
 
 
@@ -44,7 +49,7 @@ def test_no_golden_is_left_over() -> None:
 def test_every_screen_says_research_use_only(size: tuple[int, int]) -> None:
     strip = (0, size[1] - 11, *size)
     seen = {screen(screens.SURE, size).crop(strip).tobytes(), screen(screens.UNSURE, size).crop(strip).tobytes(),
-            notice_screen(cannot_start(LONG), size).crop(strip).tobytes()}
+            screen(cannot_start(LONG), size).crop(strip).tobytes()}
     assert len(seen) == 1
     assert len(set(seen.pop())) > 1
 
@@ -107,6 +112,43 @@ def test_a_fault_and_what_to_do_fit_the_smallest_glass(name: str) -> None:
     """Four rows of the letters that can still be read, and a heading."""
     told, canvas = of_fault(FAULTS[name]), Canvas(SMALL)
     assert canvas.height_of(told.says, 10, 126) + canvas.height_of(told.remedy, 10, 123) <= 4 * 10, told
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("told", [screens.UNSURE, screens.DROPPED_UNSURE, screens.MIXED, cannot_start(MANY)])
+def test_a_reason_is_readable_to_its_end(size: tuple[int, int], told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit has pages, and together they have every word."""
+    written: list[str] = []
+    put = lettering._put
+    monkeypatch.setattr(lettering, "_put", lambda draw, x, y, text, *how: (written.append(text),
+                                                                          put(draw, x, y, text, *how)))
+    pages = drawn(told, size)[1]
+    written.clear()
+    pictures = {screen(told, size, page=page).tobytes() for page in range(pages)}
+    assert len(pictures) == pages
+    assert screen(told, size, page=pages).tobytes() == screen(told, size).tobytes()
+    sentence = told.says if isinstance(told, Notice) else why(told)
+    said = "".join(written).replace("...", "").replace(" ", "")
+    position = -1
+    for word in sentence.split():
+        position = said.find(word[:10], position + 1)
+        assert position >= 0, word
+
+
+def test_two_faults_have_a_row_each_on_the_smallest_glass_and_more_are_counted() -> None:
+    crashed, both, three = (replace(screens.SURE, faults=names) for names in (
+        ("engine-crashed",), ("engine-crashed", "engine-on-cpu"), ("engine-crashed", "engine-on-cpu", "camera-torn")))
+    assert len({screen(verdict, SMALL).tobytes() for verdict in (crashed, both, three)}) == 3
+    assert words(three)[-4:-1] == ["  ! Engine crashed", "  ! Engine on CPU", "  ! Camera torn"]
+
+
+def test_small_digits_cannot_be_taken_for_each_other() -> None:
+    shapes = {digit: digits.shape_of(digit) for digit in "0123456789"}
+    boards = {digit: np.asarray(shape.crop((0, 0, 5, digits.HEIGHT))) for digit, shape in shapes.items() if shape}
+    for one, other in combinations(boards, 2):
+        assert (boards[one] != boards[other]).sum() >= 4, (one, other)
+    for mode, size in (("1", 11), ("1", 10)):
+        assert lettering.width_of("93%", size, mode) == 6 + 6 + 8
 
 
 def test_words_say_everything_that_the_picture_says() -> None:

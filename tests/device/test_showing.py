@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from alledge.device import showing as module
 from alledge.device.notice import cannot_start
+from alledge.device.screen import drawn
 from alledge.device.showing import Showing, notice_scene, verdict_scene
 from alledge.errors import BackendMissing
 from alledge.verdict import Verdict
@@ -20,6 +22,7 @@ class Glass:
     def __init__(self, takes_s: float = 0.0) -> None:
         self.takes_s, self.unplugged = takes_s, False
         self.shown: list[str] = []
+        self.pictures: list[bytes] = []
         self.opened = self.closed = 0
 
     def open(self) -> "Glass":
@@ -33,6 +36,7 @@ class Glass:
             raise OSError(121, "Remote I/O error")
         time.sleep(self.takes_s)
         self.shown.append(words[0])
+        self.pictures.append(image.tobytes())
 
     def close(self) -> None:
         self.closed += 1
@@ -98,6 +102,36 @@ def test_a_lost_display_is_told_found_again_and_shows_the_newest(rate: int, monk
     showing.close()
     assert glass.shown[-1] == "Cannot start: The lamp."
     assert glass.opened == 2
+
+
+LONG = cannot_start("the reason goes on for longer than a small display has room for, so that it takes pages")
+
+
+def test_a_long_sentence_is_shown_page_by_page_and_again_from_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGE_S", 0.02)
+    monkeypatch.setattr(module, "TURNS", 3)
+    glass = Glass()
+    pages = drawn(LONG, glass.size)[1]
+    assert pages == 2
+    showing = Showing(glass.open, rate=0)
+    showing.post(notice_scene(LONG))
+    time.sleep(0.3)
+    assert glass.pictures == [drawn(LONG, glass.size, None, page)[0].tobytes() for page in (0, 1, 0, 1, 0)]
+    showing.post(scene(93))  # a newer scene ends it
+    time.sleep(0.1)
+    showing.close()
+    assert glass.shown[-1] == "Pre-B  93%"
+
+
+def test_why_it_cannot_start_is_shown_whole_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGE_S", 0.02)
+    for whole in (True, False):
+        glass = Glass()
+        showing = Showing(glass.open, rate=5)
+        showing.post(notice_scene(LONG), whole=whole)
+        showing.close()
+        shown = (0, 1, 0) if whole else (0,)
+        assert glass.pictures == [drawn(LONG, glass.size, None, page)[0].tobytes() for page in shown]
 
 
 def test_a_display_that_is_gone_at_the_end_does_not_hold_up_the_end() -> None:
