@@ -145,7 +145,10 @@ def _end_with_parent() -> None:
 
 
 def _main() -> None:
-    asked = json.loads(sys.stdin.readline())
+    line = sys.stdin.readline()
+    if not line:  # whoever asked is gone already
+        return
+    asked = json.loads(line)
     Thread(target=_end_with_parent, daemon=True).start()
     found = examine(Path(asked["path"]), DeviceConfig.model_validate_json(asked["config"]), asked["frames"])
     sys.stdout.write("\n" + json.dumps(asdict(found)) + "\n")

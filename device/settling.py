@@ -70,6 +70,7 @@ def settle(slots: Slots, config: DeviceConfig, check: Check = check_health) -> s
     path = slots.path(state.active)
     if state.trial == "manual" or path is None:
         return why
+    say(f"{state.id} was installed and not yet checked to the end; checking it ...")
     return conclude(slots, check(path, config)) or why
 
 

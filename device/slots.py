@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from alledge.bundle import Bundle
-from alledge.errors import AlledgeError, OutputError, UsageError
+from alledge.errors import AlledgeError, BundleRefused, OutputError, UsageError
 from alledge.files import make_folder, sync_folder, write_pieces
 
 from .slot_log import Log, Slot, State, Trial, append, read
@@ -96,7 +96,7 @@ class Slots:
         append(self.folder, "receiving", f"{bundle.id} into slot {slot}, from {bundle.path}", emptied)
         try:
             make_folder(path.parent)
-            write_pieces(path, _pieces(bundle.path))
+            write_pieces(path, _pieces(bundle.path, bundle.size))
             sync_folder(path.parent)
             _forget(path)
         except OSError as error:
@@ -149,10 +149,14 @@ def _without(ids: Mapping[Slot, str], slot: str) -> dict[Slot, str]:
     return {name: identity for name, identity in ids.items() if name != slot}
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            yield piece
+def _pieces(path: Path, size: int) -> Iterator[bytes]:
+    """Of a file on a medium that may be pulled out, or be changed: no more than what was verified."""
+    try:
+        with path.open("rb") as file:
+            for begin in range(0, size, _PIECE):
+                yield file.read(min(_PIECE, size - begin))
+    except OSError as error:
+        raise BundleRefused(f"{path}: cannot be read to its end ({error.strerror}); copy it again") from error
 
 
 def _forget(path: Path) -> None:

@@ -142,6 +142,15 @@ def test_a_health_check_that_hangs_is_ended(lab: Lab) -> None:
         "its health check gave no answer within 0.05 s")
 
 
+def test_a_jetsons_engine_is_built_before_the_switch(lab: Lab, jetson: Callable[[str], Path], jetson_bundle: Bundle,
+                                                     capfd: pytest.CaptureFixture[str]) -> None:
+    jetson("8.2.1")  # a stand-in
+    members = {m.name: jetson_bundle.read(m.name) for m in jetson_bundle.manifest.members}
+    path = write_bundle(lab.folder / "j.alledge", jetson_bundle.manifest, members, lab.key).path
+    assert install(lab.config, path, frames=0).event == "committed"
+    assert lab.events == ["receiving", "verified", "engine built", "trial", "committed"]
+
+
 def rewritten(path: Path, change: Callable[[dict[str, bytes]], dict[str, bytes]]) -> Path:
     bundle = Bundle.open(path)
     whole = path.read_bytes()
