@@ -123,7 +123,11 @@ def _tried(slots: Slots, slot: Slot, config: DeviceConfig, manual: bool, frames:
     slots.switch(slot, "automatic")
     path, identity = slots.path(slot), slots.state.ids[slot]
     assert path is not None
-    health = check_health(path, config, frames)
+    try:
+        health = check_health(path, config, frames)
+    except BaseException:
+        slots.roll_back("its health check was interrupted")
+        raise
     if manual and not health.fault:
         slots.leave_to_person(health.words)
         return Installation(identity, slot, "trial", f"{health.words}; on trial for {STARTS} starts")

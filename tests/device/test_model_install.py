@@ -13,6 +13,7 @@ import pytest
 from alledge.archive import pack
 from alledge.bundle import MANIFEST, MAX_BYTES, Bundle, write_bundle
 from alledge.config import BundleSettings, CameraSettings, DeviceConfig, DisplaySettings, ResultSettings
+from alledge.device import update
 from alledge.device.health import Health, check_health
 from alledge.device.slots import Slots, current
 from alledge.device.update import Installation, commit, demand, install, roll_back
@@ -142,13 +143,24 @@ def test_a_health_check_that_hangs_is_ended(lab: Lab) -> None:
         "its health check gave no answer within 0.05 s")
 
 
-def test_a_jetsons_engine_is_built_before_the_switch(lab: Lab, jetson: Callable[[str], Path], jetson_bundle: Bundle,
-                                                     capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_jetsons_engine_is_built_before_the_switch(lab: Lab, jetson: Callable[[str], Path],
+                                                     jetson_bundle: Bundle) -> None:
     jetson("8.2.1")  # a stand-in
     members = {m.name: jetson_bundle.read(m.name) for m in jetson_bundle.manifest.members}
     path = write_bundle(lab.folder / "j.alledge", jetson_bundle.manifest, members, lab.key).path
-    assert install(lab.config, path, frames=0).event == "committed"
+    done = install(lab.config, path, frames=0)
+    assert done.event == "committed", done.detail
     assert lab.events == ["receiving", "verified", "engine built", "trial", "committed"]
+
+
+def test_ctrl_c_goes_back(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*ignored: Any) -> Health:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(update, "check_health", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        install(lab.config, lab.make("one"))
+    assert (lab.in_use, lab.events[-1]) == (None, "rolled back")
 
 
 def rewritten(path: Path, change: Callable[[dict[str, bytes]], dict[str, bytes]]) -> Path:
