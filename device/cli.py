@@ -93,9 +93,13 @@ def daemon(config: ConfigFile = None) -> None:
     Every event is one JSON line on standard output. SIGTERM finishes the field in hand, SIGHUP reads the configuration
     again.
     """
-    from .daemon import serve
+    from itertools import chain, repeat
 
-    serve(lambda: _with_display(_draft(config), as_json=True), "" if config is None else str(config))
+    from .daemon import serve
+    from .settling import at_start, with_installed
+
+    choose = chain([at_start], repeat(with_installed))  # reading the configuration again is no start
+    serve(lambda: _with_display(next(choose)(_draft(config)), as_json=True), "" if config is None else str(config))
 
 
 def bench(
@@ -119,8 +123,10 @@ def bench(
     """
     from .bench import append_row, table
     from .bench import bench as measure
+    from .settling import with_installed
 
-    settings = _with_installed(_settings(config, bundle=bundle, engine=engine, threads=threads), bundle)
+    settings = _settings(config, bundle=bundle, engine=engine, threads=threads)
+    settings = settings if bundle is not None else with_installed(settings)
     report = measure(settings, frames)
     if csv is not None:
         append_row(csv, report)
@@ -141,8 +147,10 @@ def doctor(
       alledge doctor model.alledge     (replays its goldens as well)
     """
     from .doctor import examine, judge, table
+    from .settling import with_installed
 
-    settings = _with_installed(_settings(config, bundle=bundle), bundle)
+    settings = _settings(config, bundle=bundle)
+    settings = settings if bundle is not None else with_installed(settings)
     checks = examine(settings)
     present({"checks": [check.to_json() for check in checks]}, table(checks), as_json)
     judge(checks)
@@ -249,16 +257,6 @@ def _draft(config: Path | None, *, bundle: Path | None = None, camera: str | Non
 def _named(name: str | None, configured: str | None) -> dict[str, Any]:
     """Another back end than the configured one takes other options."""
     return {"name": name, "options": None if name is None or configured in (None, name) else {}}
-
-
-def _with_installed(settings: "DeviceConfig", named: Path | None) -> "DeviceConfig":
-    """Where the command line names no bundle, the installed one comes before the configured."""
-    from alledge.config import state_folder
-
-    from .slots import current
-
-    path = named or current(state_folder()) or settings.bundle.path
-    return settings.model_copy(update={"bundle": settings.bundle.model_copy(update={"path": path})})
 
 
 def _with_display(settings: "DeviceConfig", as_json: bool) -> "DeviceConfig":

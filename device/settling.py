@@ -15,7 +15,7 @@ from .announcing import announce
 from .conflicts import faults_of
 from .health import Health, check_health
 from .notice import rolled_back
-from .slots import STARTS, Slots
+from .slots import STARTS, Slots, current
 
 Check = Callable[[Path, DeviceConfig], Health]
 
@@ -32,9 +32,9 @@ def at_start(config: DeviceConfig) -> DeviceConfig:
             return config
         with slots.locked():
             why = "" if faults_of(config) else settle(slots, config)  # they are told when the run is opened
-        path = slots.path(slots.state.active)
+        path = slots.path(slots.state.runs)
     except UsageError:  # an installation is at work, and what it has on trial is its own
-        path, why = slots.path(slots.state.fallback if slots.state.trial else slots.state.active), ""
+        path, why = slots.path(slots.state.runs), ""
     except OutputError as error:  # a full disk
         say(f"warning: {error}")
         path, why = _before_the_trial(slots), ""
@@ -44,7 +44,13 @@ def at_start(config: DeviceConfig) -> DeviceConfig:
     return config if path is None else with_bundle(config, path)
 
 
-def with_bundle(config: DeviceConfig, path: Path | None) -> DeviceConfig:
+def with_installed(config: DeviceConfig) -> DeviceConfig:
+    """As `at_start`, for a device that has started, or does not judge fields: nothing is decided."""
+    path = current(state_folder())
+    return config if path is None else with_bundle(config, path)
+
+
+def with_bundle(config: DeviceConfig, path: Path) -> DeviceConfig:
     """The configuration with another bundle to run."""
     return config.model_copy(update={"bundle": config.bundle.model_copy(update={"path": path})})
 

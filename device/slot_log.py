@@ -44,6 +44,11 @@ class State:
     ids: Mapping[Slot, str] = field(default_factory=dict)
 
     @property
+    def runs(self) -> str:
+        """The slot that a device runs by itself: not what is on trial before its health check was made."""
+        return self.fallback if self.trial == "automatic" else self.active
+
+    @property
     def id(self) -> str:
         """Of the bundle that is run; "" when that is not known."""
         return next((identity for slot, identity in self.ids.items() if slot == self.active), "")

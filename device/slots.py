@@ -25,11 +25,14 @@ _LOCK = "lock"
 def current(state_folder: Path) -> Path | None:
     """The installed bundle that a device runs when nobody names another; None when none is installed.
 
+    It changes nothing. What is on trial is not it before its health check held; a device's start decides that
+    (`settling.at_start`).
+
     Raises:
         OutputError: when what is installed cannot be read.
     """
     slots = Slots(state_folder)
-    return slots.path(slots.state.active)
+    return slots.path(slots.state.runs)
 
 
 class Slots:

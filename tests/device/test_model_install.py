@@ -277,8 +277,9 @@ def test_as_a_user_would(lab: Lab, alledge: Cli) -> None:
     """Every command, the display, and that `run` takes what is installed."""
     settings = lab.folder / "device.toml"
     settings.write_text(f'[bundle]\ntrusted_keys = ["{lab.key.public}"]\npath = "{lab.bundle.path}"\n'
-                        f'[camera]\nuri = "{CAMERA}"\n[results]\nfloor = 0\n'
+                        f'[camera]\nuri = "file://{lab.folder}/f.png"\n[results]\nfloor = 0\n'
                         f'[display]\nname = "png"\noptions = {{ path = "{lab.folder}/screen.png" }}\n')
+    write_png(lab.folder / "f.png", draw_field("pro_b", 1, 96).rgb)
     good, bad = lab.make("good", release=1), lab.make("bad", release=2, latency_ms=0.001)
     done = alledge("model", "install", good, "--config", settings, "--frames", 1)
     assert (done.returncode, "in slot a, committed: 1 goldens" in done.stdout) == (0, True), done.stderr
@@ -288,8 +289,11 @@ def test_as_a_user_would(lab: Lab, alledge: Cli) -> None:
     assert b"Model rolled back" in (lab.folder / "screen.png").read_bytes()
     ran = alledge("run", "--config", settings, "--frames", 1, "--json")
     assert json.loads(ran.stdout)["bundle_id"] == Bundle.open(good).id
+    served = alledge("daemon", "--config", settings, env={"RUNTIME_DIRECTORY": str(lab.folder)})
+    assert Bundle.open(good).id in [json.loads(line).get("bundle_id") for line in served.stdout.splitlines()]
     shown = alledge("model", "show", "--config", settings)
-    assert (shown.returncode, "release 1, never expires" in shown.stdout or "release 1" in shown.stdout) == (0, True)
+    assert (shown.returncode, "slot a: " in shown.stdout, "release 1, signed by a trusted key" in shown.stdout) == (
+        0, True, True)
     assert "rolled back: it takes" in shown.stdout
     path = current(lab.state)
     assert path is not None

@@ -136,6 +136,7 @@ def test_a_start_beside_an_installation_runs_what_was_committed(state: Path, two
     put(slots, two[0])
     with slots.locked():
         put(slots, two[1], commit=False)
+        assert current(state) == slots.path("a"), "not checked yet"
         path = at_start(DeviceConfig(camera=CameraSettings(uri="synthetic://"))).bundle.path
         assert path is not None
         assert Bundle.open(path).id == two[0].id
