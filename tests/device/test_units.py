@@ -25,7 +25,8 @@ def installed(tmp_path: Path) -> Path:
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     for unit in UNITS.iterdir():
-        (tmp_path / unit.name).write_text(unit.read_text().replace(PROGRAM, str(program)))
+        name = unit.name.replace("@.", "@sda1.")  # of a template, the instance for a memory stick
+        (tmp_path / name).write_text(unit.read_text().replace(PROGRAM, str(program)))
     return tmp_path
 
 
@@ -41,7 +42,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(installed: Path) -> None:
 
 
 @needs_systemd
-@pytest.mark.parametrize("unit", ["alledge.service", "alledge-backup.service"])
+@pytest.mark.parametrize("unit", ["alledge.service", "alledge-backup.service", "alledge-model@sda1.service"])
 def test_little_is_exposed(installed: Path, unit: str) -> None:
     found = re.search(r"Overall exposure level for \S+: ([\d.]+)",
                       analysed("security", "--offline=true", installed / unit))
@@ -61,7 +62,7 @@ def test_the_user_is_made_with_its_groups(tmp_path: Path) -> None:
 
 def test_what_the_units_run_exists_and_is_documented() -> None:
     run = re.findall(rf"^ExecStart={PROGRAM} (.+)$", "\n".join(unit.read_text() for unit in UNITS.iterdir()), re.M)
-    assert len(run) == 2
+    assert len(run) == 3
     for line in run:
         words = line.split()
         assert words[0] in COMMANDS
@@ -69,5 +70,6 @@ def test_what_the_units_run_exists_and_is_documented() -> None:
         done = subprocess.run([sys.executable, "-m", "alledge", *command, "--help"], capture_output=True, text=True,
                               check=True)
         assert all(word in done.stdout for word in words if word.startswith("--"))
-    text = (Path(__file__).parents[2] / "docs" / "daemon.md").read_text("utf-8")
+    docs = Path(__file__).parents[2] / "docs"
+    text = (docs / "daemon.md").read_text("utf-8") + (docs / "model-updates.md").read_text("utf-8")
     assert all(unit.name in text for unit in UNITS.iterdir())
