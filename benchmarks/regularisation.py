@@ -48,8 +48,7 @@ class Setting:
 
 
 SETTINGS = {SHIPPED: Setting(), "no dropout": Setting(dropout=0.0), "dropout 0.5": Setting(dropout=0.5),
-            "no weight decay": Setting(decay=0.0), "weight decay 1e-3": Setting(decay=1e-3),
-            "not augmented": Setting(strength=0.0)}
+            "weight decay 1e-3": Setting(decay=1e-3), "not augmented": Setting(strength=0.0)}
 
 
 class Study:
