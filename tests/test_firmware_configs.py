@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from alledge.config import load_config
+from alledge.device.conflicts import faults_of
 
 FOLDER = Path(__file__).parents[1] / "firmware_configs"
 RULES = sorted(FOLDER.glob("udev/*"))
@@ -19,8 +20,10 @@ def test_everything_that_is_there_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.toml")), ids=lambda p: str(p.relative_to(FOLDER)))
-def test_every_configuration_loads(path: Path) -> None:
-    load_config(path)
+def test_every_configuration_can_be_run(path: Path) -> None:
+    config = load_config(path)
+    assert faults_of(config) == []
+    assert config.bundle.board in ("", path.stem)
 
 
 @pytest.mark.parametrize("rules", RULES, ids=lambda p: p.name)
@@ -43,6 +46,16 @@ def test_udev_takes_every_rule(rules: Path) -> None:
     done = subprocess.run(["udevadm", "verify", "--resolve-names=never", rules], capture_output=True, text=True,
                           check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_page_on_boards_names_every_file_and_the_pins_of_the_configurations() -> None:
+    text = (FOLDER.parent / "docs" / "boards.md").read_text("utf-8")
+    for path in [*FOLDER.glob("*.toml"), *FOLDER.glob("*.txt"), *RULES]:
+        assert path.name in text
+    for name in ("rpi-cpu", "rpi-coral"):
+        config = load_config(FOLDER / f"{name}.toml")
+        for pin in (config.trigger.options["pin"], config.led.pin):
+            assert f"GPIO{pin} " in text
 
 
 def test_the_rule_and_the_unit_name_each_other() -> None:
