@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -17,9 +17,9 @@ import PIL
 from alledge import backends
 from alledge.bundle import Bundle
 from alledge.config import DeviceConfig
-from alledge.errors import AlledgeError, BackendMissing
+from alledge.errors import AlledgeError, BackendMissing, UsageError
 
-from . import machine
+from . import machine, status_led
 from .admission import open_bundle
 from .archive import open_storage
 from .engine import IN_A_CHILD, open_engine, stand_in
@@ -55,7 +55,9 @@ def examine(config: DeviceConfig) -> list[Check]:
         Check("python", sys.version_info >= (3, 10), str(about["python"]), "install Python 3.10 or later", True),
         Check("libraries", True, f"numpy {np.__version__}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}"),
         *_engines(),
-        *(_backend(kind, name) for kind in ("camera", "display", "sink", "trigger") for name in backends.names(kind)),
+        *(_backend(kind, name, config) for kind in ("camera", "display", "sink", "trigger")
+          for name in backends.names(kind)),
+        _led(config),
         *_impostor(),
         _disk(config),
         _clock(),
@@ -88,19 +90,33 @@ def table(checks: Sequence[Check]) -> list[str]:
 
 def _engines() -> list[Check]:
     """Each engine on its own may be absent, but one must be there."""
-    checks = [_backend("engine", name) for name in backends.names("engine")]
+    checks = [_backend("engine", name, DeviceConfig()) for name in backends.names("engine")]
     present = [c.name.removeprefix("engine ") for c in checks if c.ok]
     return [*checks, Check("an engine", bool(present), ", ".join(present) or "none", "pip install 'alledge[device]'",
                            True)]
 
 
-def _backend(kind: str, name: str) -> Check:
+def _backend(kind: str, name: str, config: DeviceConfig) -> Check:
+    """One back end, needed when it is the configured one, and then with its configured options."""
+    uri = (config.camera.uri or "").partition("://")[0]
+    chosen = {"camera": uri, "display": config.display.name, "trigger": config.trigger.name}.get(kind) == name
+    return replace(_found(kind, name, _options(kind, config) if chosen else {}), needed=chosen)
+
+
+def _options(kind: str, config: DeviceConfig) -> Mapping[str, object]:
+    return {"display": config.display.options, "trigger": config.trigger.options}.get(kind, {})
+
+
+def _found(kind: str, name: str, options: Mapping[str, object]) -> Check:
     """A back end that has an extra of its name needs it; what the others need comes with alledge."""
     versions = [f"{library} {v}" for library in LIBRARIES.get(name, ()) if (v := _version(library))]
     try:
         create = backends.load(kind, name)
         present = getattr(sys.modules[create.__module__], "present", None)
         found = None if present is None else ", ".join(present())
+        lack = backends.missing(kind, name, options) if kind in ("display", "trigger") else None
+    except UsageError as error:
+        return Check(f"{kind} {name}", False, str(error), "set it right in the configuration; docs/displays.md")
     except EngineFault as error:
         return Check(f"{kind} {name}", False, f"{error.fault.says} ({error.detail})", error.fault.remedy)
     except BackendMissing as error:
@@ -109,9 +125,19 @@ def _backend(kind: str, name: str) -> Check:
         extra = name in (metadata.metadata("alledge").get_all("Provides-Extra") or ())
         fix = f"pip install 'alledge[{name}]'" if extra else "pip install --force-reinstall alledge"
         return Check(f"{kind} {name}", False, str(error), fix)
+    if lack is not None:
+        return Check(f"{kind} {name}", False, lack.what, lack.remedy)
     if found is not None:  # what is plugged in, where the back end can tell
         return Check(f"{kind} {name}", bool(found), found or "none is plugged in", "plug it in, then look again")
     return Check(f"{kind} {name}", True, ", ".join(versions) or "built in")
+
+
+def _led(config: DeviceConfig) -> Check:
+    """The status LED; none can be seen, but its pins can."""
+    lack, pin = status_led.missing(), config.led.pin
+    if lack is not None:
+        return Check("status LED", False, lack.what, lack.remedy, pin is not None)
+    return Check("status LED", True, "none in the configuration, pins can be reached" if pin is None else f"GPIO{pin}")
 
 
 def _impostor() -> list[Check]:

@@ -2,6 +2,7 @@
 
 from enum import Enum
 
+from alledge.backends import Lack
 from alledge.errors import BackendMissing
 
 
@@ -11,6 +12,15 @@ class Light(Enum):
     READY = (1.0, 0.0)
     BUSY = (0.5, 0.5)
     FAULT = (0.1, 0.1)
+
+
+def missing() -> Lack | None:
+    """What keeps this machine from having one."""
+    try:
+        from .pins import missing_pins
+    except ImportError as error:
+        return Lack(f"{error.name} is not installed", "pip install 'alledge[gpio]'")
+    return missing_pins()
 
 
 class StatusLed:

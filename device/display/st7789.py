@@ -14,7 +14,7 @@ from pydantic import Field
 from alledge.backends import Lack
 
 from ..nodes import missing_node
-from ..pins import Pin, claim
+from ..pins import Pin, claim, missing_pins
 from ._glass import Glass
 
 Number = Annotated[int, Field(ge=0, le=2)]
@@ -56,10 +56,11 @@ def create(port: Number = 0, device: Number = 0, mhz: Literal[8, 16, 20, 24, 32,
 
 
 def missing(port: int, device: int, **_: object) -> Lack | None:
-    """What keeps this user from the bus."""
+    """What keeps this user from bus and pins."""
     if find_spec("spidev") is None:
         return Lack("spidev is not installed", "pip install 'alledge[st7789]'")
-    return missing_node(f"spidev{port}.{device}", "sudo raspi-config nonint do_spi 0 on a Raspberry Pi", "spi")
+    bus = missing_node(f"spidev{port}.{device}", "sudo raspi-config nonint do_spi 0 on a Raspberry Pi", "spi")
+    return bus or missing_pins()
 
 
 class _Pins:

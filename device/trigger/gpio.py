@@ -11,7 +11,9 @@ from typing import Annotated
 from gpiozero import Button
 from pydantic import Field
 
-from ..pins import Pin, claim
+from alledge.backends import Lack
+
+from ..pins import Pin, claim, missing_pins
 from . import Press
 from ._contact import Contact
 
@@ -32,6 +34,11 @@ def create(pin: Pin = 17, pull_up: bool = True, debounce: Annotated[float, Field
     """
     button = claim("the button", pin, lambda: Button(pin, pull_up=pull_up))
     return GpioTrigger(button, Contact(debounce, long_press))
+
+
+def missing(**_: object) -> Lack | None:
+    """What keeps this user from the pins."""
+    return missing_pins()
 
 
 class GpioTrigger:

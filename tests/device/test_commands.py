@@ -114,6 +114,38 @@ def test_doctor_names_no_extra_that_does_not_exist(monkeypatch: pytest.MonkeyPat
     assert (sink.ok, sink.fix) == (False, "pip install --force-reinstall alledge")
 
 
+def test_doctor_looks_at_buses_and_pins_and_needs_those_that_are_configured(monkeypatch: pytest.MonkeyPatch,
+                                                                           tmp_path: Path) -> None:
+    pytest.importorskip("luma.oled", reason="luma.oled is not installed: pip install 'alledge[ssd1306]'")
+    gpiozero = pytest.importorskip("gpiozero", reason="gpiozero is not installed: pip install 'alledge[gpio]'")
+    from gpiozero.pins.mock import MockFactory
+
+    from alledge.config import DeviceConfig, DisplaySettings, LedSettings, TriggerSettings
+    from alledge.device import nodes
+    from alledge.device.doctor import examine
+
+    monkeypatch.setattr(nodes, "DEV", tmp_path)
+    monkeypatch.setattr(gpiozero.Device, "pin_factory", None)
+    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "lgpio")
+    config = DeviceConfig(display=DisplaySettings(name="ssd1306", options={"port": 3}), led=LedSettings(pin=5),
+                          trigger=TriggerSettings(name="gpio"))
+    absent = {check.name: check for check in examine(config)}
+    for name, found, fix in (("display ssd1306", "i2c-3 is not there", "sudo raspi-config nonint do_i2c 0"),
+                             ("display sh1106", "i2c-1 is not there", "sudo raspi-config nonint do_i2c 0"),
+                             ("display framebuffer", "fb0 is not there", "connect a screen"),
+                             ("trigger gpio", "gpiochip* is there", "trigger keyboard or interval"),
+                             ("status LED", "gpiochip* is there", "no [led]")):
+        assert (absent[name].ok, found in absent[name].found, fix in absent[name].fix) == (False, True, True), name
+    assert [name for name, check in absent.items() if check.needed and not check.ok] == [
+        "display ssd1306", "trigger gpio", "status LED"]
+    for node in ("i2c-3", "fb0"):
+        (tmp_path / node).touch()
+    monkeypatch.setattr(gpiozero.Device, "pin_factory", MockFactory())
+    here = {check.name: check for check in examine(config)}
+    assert all(here[name].ok for name in ("display ssd1306", "display framebuffer", "trigger gpio", "status LED"))
+    assert not here["display sh1106"].ok
+
+
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory, onnx_bundle: Bundle, alledge: Cli) -> Path:
     path = tmp_path_factory.mktemp("results") / "r.db"
