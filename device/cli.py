@@ -71,7 +71,7 @@ def run(
         settings = at_start(settings)
     settings = _with_display(settings, as_json)
     if sys.stdout.isatty() and not (as_json or headless or settings.display.name == "terminal"):
-        with live(Console()) as told:
+        with live(Console(), settings.trigger.name) as told:
             summary = run_device(settings, frames, *told)
     else:
         summary = run_device(settings, frames, _teller(settings, as_json), lambda event: say(event.sentence),

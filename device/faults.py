@@ -30,6 +30,7 @@ class Fault:
 
 _CAMERA = (
     Fault("camera-stalled", "the camera sends no pictures", "check its cable"),
+    Fault("camera-opening", "the camera is being opened", "wait, some take seconds"),
     Fault("camera-disconnected", "the camera is gone", "plug it in again"),
     Fault("camera-failed", "the camera's driver failed", "wait, it is opened again"),
     Fault("camera-unsettled", "the camera's settings change", "close other programs"),

@@ -11,6 +11,7 @@ from alledge.sample import SampleVerdict
 from alledge.verdict import RESEARCH_USE_ONLY, Verdict
 
 from .events import FaultEvent
+from .notice import ready
 from .words import classes, count_of, heading, remarks
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class State:
 
     Attributes:
         verdict: the latest field's; sample: the latest closed one's.
+        hint: how to ask for a field.
         faults: name -> beginning of those that are on.
         fields, conclusive: counts so far.
         times: seconds at which the latest fields were told.
@@ -33,6 +35,7 @@ class State:
 
     verdict: Verdict | None = None
     sample: SampleVerdict | None = None
+    hint: str = ""
     faults: dict[str, FaultEvent] = field(default_factory=dict)
     fields: int = 0
     conclusive: int = 0
@@ -69,8 +72,9 @@ def view(state: State) -> "RenderableType":
     from rich.text import Text
 
     lines = [*_outcome(state), "", *_sample(state), *_faults(state)]
+    hint = [state.hint] if state.hint else []
     foot = f"{state.fields} fields, {state.conclusive} with a verdict, {state.rate:.1f} a second"
-    return Panel(Text("\n".join([*lines, foot])), title="alledge", subtitle=RESEARCH_USE_ONLY, expand=False)
+    return Panel(Text("\n".join([*lines, *hint, foot])), title="alledge", subtitle=RESEARCH_USE_ONLY, expand=False)
 
 
 def _outcome(state: State) -> list[str]:
@@ -88,10 +92,11 @@ def _outcome(state: State) -> list[str]:
 
 def _sample(state: State) -> list[str]:
     open_sample = state.verdict.sample if state.verdict is not None else ""
-    lines = [f"sample {open_sample}"] if open_sample else []
-    if state.sample is not None:
-        closed = state.sample
-        lines.append(f"closed {closed.sample}: {closed.title} ({count_of(closed)})")
+    closed = state.sample
+    lines = [f"sample {open_sample}"] if open_sample and (closed is None or closed.sample != open_sample) else []
+    if closed is not None:
+        lines.append(f"closed {closed.sample}: {heading(closed)} ({count_of(closed)})")
+        lines += [f"  why: {reason}" for reason in closed.reasons]
     return lines
 
 
@@ -100,11 +105,15 @@ def _faults(state: State) -> list[str]:
 
 
 @contextmanager
-def live(console: "Console") -> Iterator[tuple[Callable[[Verdict], None], Callable[[FaultEvent], None],
-                                               Callable[[SampleVerdict], None]]]:
-    """A view that follows a run; yields what the run is to call. What was shown last stays."""
+def live(console: "Console", trigger: str | None = None) -> Iterator[
+        tuple[Callable[[Verdict], None], Callable[[FaultEvent], None], Callable[[SampleVerdict], None]]]:
+    """A view that follows a run; yields what the run is to call. What was shown last stays.
+
+    Args:
+        trigger: name of the one that asks for fields.
+    """
     from rich.live import Live
 
-    state = State()
+    state = State(hint="" if trigger is None else ready(trigger).remedy)
     with Live(console=console, get_renderable=lambda: view(state), refresh_per_second=REFRESH):
         yield lambda verdict: state.tell(verdict, monotonic()), state.note, state.tell_sample

@@ -33,6 +33,7 @@ class Notice:
 
 
 SELF_TEST = Notice("Self-test", "Repeating what this model answered when it was made.", "Please wait.")
+OPENING = Notice("Opening", "The camera is being opened.", "Please wait.")
 STOPPED = Notice("Stopped", "All results are on disk.", "Switch off, or start it again.")
 
 _HOW = {

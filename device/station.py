@@ -18,7 +18,7 @@ from .camera import Camera, cannot_wait
 from .conflicts import NO_DISPLAY, faults_of
 from .display import open_display
 from .forwarding import forwarding
-from .notice import SELF_TEST, broke_off, cannot_start
+from .notice import OPENING, SELF_TEST, broke_off, cannot_start
 from .pipeline import Pipeline
 from .samples import Samples
 from .showing import Showing, notice_scene
@@ -128,6 +128,8 @@ def _open_rest(config: DeviceConfig, stack: ExitStack, showing: Showing | None, 
     trigger = None
     if asked.name is not None:
         trigger = stack.enter_context(closing(open_trigger(asked.name, asked.options)))
+    if showing is not None and patient:
+        showing.post(notice_scene(OPENING))
     camera = stack.enter_context(closing(open_watched(uri)))
     database = stack.enter_context(closing(SqliteSink(config.database, PACE_S)))
     sinks = () if config.results.jsonl is None else (

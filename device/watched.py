@@ -110,7 +110,7 @@ class WatchedCamera:
             raise self._lose(_named(error)) from error
         if time.monotonic() - self._since > self._patience.open_s:
             raise self._lose(CameraFault("camera-stalled", "while it is being opened"))
-        raise self._fault.with_traceback(None)
+        raise CameraFault("camera-opening")
 
     def _next(self, reader: Reader) -> Frame | None:
         if not self._asked:

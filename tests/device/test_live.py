@@ -49,7 +49,10 @@ def test_it_shows_why_there_is_no_verdict_and_what_is_wrong() -> None:
     state.tell_sample(SampleVerdict("S-0001", "pre_b", 0.9, {}, votes={"pre_b": 5}))
     text = drawn(state)
     assert "FAULT" not in text
-    assert "closed S-0001: Pre-B (5 of 5 fields answered)" in text
+    assert "closed S-0001: Pre-B  90% (5 of 5 fields answered)" in text
+    assert "sample S-0001" not in text
+    state.tell_sample(SampleVerdict("S-0001", "inconclusive", 0.9, {}, ("too few fields: 1",), votes={"pre_b": 1}))
+    assert "why: too few fields: 1" in drawn(state)
 
 
 def test_on_a_terminal_a_run_is_live_and_headless_prints_lines(onnx_bundle: Bundle, tmp_path: Path) -> None:

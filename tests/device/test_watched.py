@@ -45,7 +45,7 @@ def watch(camera: WatchedCamera, until: Callable[[list[str]], bool], limit_s: fl
 
 def test_every_camera_fault_can_be_emulated_and_says_what_to_do() -> None:
     rows = {name: row for name, row in FAULTS.items() if name.startswith("camera-")}
-    assert {f"camera-{name}" for name in EMULATED} == set(rows)
+    assert {f"camera-{name}" for name in EMULATED} == set(rows) - {"camera-opening"}  # that one is not a camera's doing
     assert len(rows) >= 12
     assert len({row.says for row in rows.values()}) == len(rows)
     assert all(row.remedy and row.says[:1].islower() and row.says[-1] != "." for row in rows.values())
@@ -191,12 +191,12 @@ def test_reading_returns_in_time_although_opening_takes_long() -> None:
 
     with closing(WatchedCamera(Slow, True, HASTY)) as camera:
         camera.read()
-        for _ in range(2):
+        for said, name in (("gone", "disconnected"), ("is being opened", "opening"), ("is being opened", "opening")):
             start = time.monotonic()
-            with pytest.raises(CameraFault, match="the camera is gone") as caught:
+            with pytest.raises(CameraFault, match=said) as caught:
                 camera.read()
             assert time.monotonic() - start < 2
-            assert caught.value.fault.name == "camera-disconnected"
+            assert caught.value.fault.name == f"camera-{name}"
         gate.set()
         assert camera.read() is not None
 
