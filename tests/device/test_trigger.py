@@ -148,7 +148,7 @@ def test_no_pins_is_one_sentence_with_the_way_out(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(gpiozero.Device, "pin_factory", None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(BackendMissing, match="'gpio': .*(is there|may not use|cannot be reached).*: "):
+        with pytest.raises(BackendMissing, match=r"'gpio': .*(is there|may not use|cannot be reached).*: "):
             open_trigger("gpio")
 
 
