@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from threading import Lock
 from time import monotonic
 from typing import TypeVar
 
@@ -46,6 +47,7 @@ class Progress:
         self._passed = _Passed()
         self._faults: frozenset[str] = frozenset()
         self._busy: dict[str, float] = {}
+        self._moving = Lock()
 
     def watched(self, station: Station) -> Station:
         """The station, with camera and trigger seen by this."""
@@ -102,18 +104,23 @@ class Progress:
 
     @contextmanager
     def at_work(self, stage: str) -> Iterator[None]:
-        """While a stage works on one item, or waits to hand it on."""
-        self._busy[stage] = self._clock()
+        """While a stage works on one item, or waits to hand it on to the next, whose fault that is until it is over."""
+        with self._moving:
+            self._busy[stage] = self._clock()
         try:
             yield
         finally:
-            del self._busy[stage]
+            with self._moving:
+                del self._busy[stage]
+                waited = STAGES[:STAGES.index(stage)]
+                self._busy.update({before: self._clock() for before in waited if before in self._busy})
 
     def stuck(self, seconds: float) -> tuple[str, float] | None:
         """The stage that has been at one item for more than that, and for how many seconds; of several the last, since
         those before it only wait for it.
         """
-        now, busy = self._clock(), self._busy.copy()
+        with self._moving:
+            now, busy = self._clock(), self._busy.copy()
         over = [(stage, now - busy[stage]) for stage in STAGES if now - busy.get(stage, now) > seconds]
         return over[-1] if over else None
 

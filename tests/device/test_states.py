@@ -136,3 +136,17 @@ def test_a_stage_that_stays_at_one_item_is_named_and_one_that_waits_is_not() -> 
     assert progress.stuck(4.0) is None
     gate.set()
     thread.join()
+
+
+def test_a_stage_that_only_waited_for_the_next_one_is_not_blamed_afterwards() -> None:
+    clock = [0.0]
+    progress = Progress(at(State.READY), triggered=True, clock=lambda: clock[0])
+    prepare, infer = progress.into("prepare", [1, 2]), progress.into("infer", [1, 2])
+    next(prepare)
+    next(infer)
+    clock[0] = 9.0
+    assert progress.stuck(4.0) == ("infer", 9.0)
+    next(infer)
+    assert progress.stuck(4.0) is None
+    clock[0] = 14.0
+    assert progress.stuck(4.0) == ("infer", 5.0)
