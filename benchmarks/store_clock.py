@@ -72,12 +72,13 @@ def written(folder: Path, count: int, chance: random.Random) -> dict[str, object
                                                sample="S-0001")))
     times = [row.taken_at for row in kept]
     return {"results": len(kept), "clock_went_back": sum(b < a for a, b in pairwise(times)),
-            "earliest": min(times), "latest": max(times), **judged(database, kept, folder)}
+            "earliest": min(times), "latest": max(times), **judged(database, [row.source for row in kept], folder)}
 
 
-def judged(database: Path, kept: list[Verdict], folder: Path) -> dict[str, bool]:
-    sources = [str(number) for number in range(len(kept))]
-    rows, uptimes = list(read_results(database)), [row.uptime_s for row in kept]
+def judged(database: Path, sources: list[str], folder: Path) -> dict[str, bool]:
+    """Is everything that was written in the order of its sources? All of it is of the sample S-0001."""
+    rows = list(read_results(database))
+    uptimes = [row.uptime_s for row in rows]
     for form in ("csv", "json", "jsonl", "html", "fhir"):
         export(database, folder / (f"out.{form}" if form in ("csv", "json", "jsonl") else form), form)
     table = csv.DictReader((folder / "out.csv").read_text().splitlines())
@@ -87,7 +88,7 @@ def judged(database: Path, kept: list[Verdict], folder: Path) -> dict[str, bool]
     places = [page.index(f"<p class=hash>row {row.hash}") for row in rows]
     return {
         "rows_in_order": [row.source for row in rows] == sources and [row.sequence for row in rows] == list(
-            range(1, len(kept) + 1)),
+            range(1, len(sources) + 1)),
         "uptimes_in_order": uptimes == sorted(uptimes),
         "csv_in_order": [row["source"] for row in table] == sources,
         "json_in_order": [row["source"] for row in json.loads((folder / "out.json").read_text())["results"]] == sources,
@@ -95,7 +96,7 @@ def judged(database: Path, kept: list[Verdict], folder: Path) -> dict[str, bool]
         "html_in_order": places == sorted(places),
         "fhir_in_order": [entry["resource"]["id"] for entry in resources[1:]] == [row.hash for row in rows],
         "chain_verifies": not verify(database).faults,
-        "backup_verifies": back_up(database, folder / "backup.db").rows == len(kept),
+        "backup_verifies": back_up(database, folder / "backup.db").rows == len(sources),
     }
 
 

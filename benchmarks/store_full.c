@@ -1,9 +1,12 @@
 /* Makes every k-th write to a file fail as a full disk does, and every k-th flush as a failing one. LD_PRELOAD.
-   Written for benchmarks/store_full.py, which sets k. */
+   Written for benchmarks/store_full.py, which sets k. With FULL_UNDER in the environment only files below that folder. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -11,7 +14,16 @@ static atomic_long every, calls;
 void fail_every(long k) { every = k; calls = 0; }
 long failed_calls(void) { return every ? calls / every : 0; }
 
-static int fails(int fd) { return fd > 2 && every && ++calls % every == 0; }
+static int inside(int fd) {
+  const char *folder = getenv("FULL_UNDER");
+  char link[32], path[4096];
+  if (folder == NULL) return 1;
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  ssize_t size = readlink(link, path, sizeof path);
+  return size >= (ssize_t)strlen(folder) && memcmp(path, folder, strlen(folder)) == 0;
+}
+
+static int fails(int fd) { return fd > 2 && every && inside(fd) && ++calls % every == 0; }
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 ssize_t write(int fd, const void *data, size_t size) {

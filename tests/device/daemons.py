@@ -21,11 +21,15 @@ Line = dict[str, Any]
 
 
 def write_config(folder: Path, bundle: Bundle | Path | None, camera: str = "synthetic://?seed=1&size=96&fields=4",
-                 every_s: float | None = 0.1, **results: Any) -> Path:
-    """`scope.toml` in the folder, with a PNG display and a database beside it; `every_s`: None judges every frame."""
+                 every_s: float | None = 0.1, rate: int = 50, **results: Any) -> Path:
+    """`scope.toml` in the folder, with a PNG display and a database beside it.
+
+    `every_s`: None judges every frame; `rate`: screens a second.
+    """
     path = bundle.path if isinstance(bundle, Bundle) else bundle
+    screen = json.dumps(str(folder / "screen.png"))
     text = [f"[camera]\nuri = {json.dumps(camera)}",
-            f"[display]\nname = \"png\"\nrate = 50\noptions = {{path = {json.dumps(str(folder / 'screen.png'))}}}",
+            f"[display]\nname = \"png\"\nrate = {rate}\noptions = {{path = {screen}}}",
             "[results]", *(f"{key} = {json.dumps(value)}" for key, value in
                            {"database": str(folder / "results.db"), "floor": 0, **results}.items())]
     if path is not None:
@@ -61,15 +65,16 @@ class Manager:
 class Process:
     """`alledge daemon` as a process of its own."""
 
-    def __init__(self, config: Path, watchdog_s: float = 0.0) -> None:
+    def __init__(self, config: Path, watchdog_s: float = 0.0, **environment: str) -> None:
         self.folder = config.parent
         self.manager = Manager(self.folder)
         runtime = self.folder / "run"
-        environment = {**os.environ, "NOTIFY_SOCKET": self.manager.address, "RUNTIME_DIRECTORY": str(runtime)}
+        environment |= {"NOTIFY_SOCKET": self.manager.address, "RUNTIME_DIRECTORY": str(runtime)}
         if watchdog_s:
             environment["WATCHDOG_USEC"] = str(int(watchdog_s * 1e6))
         self.process = subprocess.Popen([sys.executable, "-m", "alledge", "daemon", "--config", str(config)],
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        env={**os.environ, **environment})
         self.lines: list[Line] = []
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from threading import Event, Thread
@@ -23,6 +24,9 @@ from alledge.device.states import NEXT, State
 from alledge.device.status import Status
 from alledge.device.store.rows import read_results
 from alledge.device.store.verification import verify
+from alledge.device.verified_archive import verify_archive
+from alledge.images import write_png
+from alledge.synthetic import draw_field
 
 from .conftest import make_bundle
 from .daemons import LIMIT_S, Line, Manager, Process, write_config
@@ -146,6 +150,55 @@ def test_a_run_that_breaks_off_is_opened_again_and_a_signal_ends_the_pause(tflit
         assert daemon.end() == 0
         sound(daemon.lines)
         assert sum(line["event"] == "self-test-passed" for line in daemon.lines) == 2
+        assert acknowledged(daemon.lines) == stored(tmp_path)
+
+
+def test_a_failure_while_judging_is_a_field_without_a_verdict(bundle_of: Callable[..., Bundle],
+                                                              onnx_of: Callable[..., bytes], tmp_path: Path) -> None:
+    """A network that answers dark pictures with no number; the goldens are light."""
+    light = draw_field("pre_b", 3, 96).rgb
+    for name, rgb in (("1", light), ("2", light // 4), ("3", light)):
+        write_png(tmp_path / "slide" / f"{name}.png", rgb)
+    bundle = bundle_of(tmp_path / "nan.alledge", onnx_of(nan_below=-0.4))
+    with Process(write_config(tmp_path, bundle, f"file://{tmp_path / 'slide'}")) as daemon:
+        assert daemon.ended() == 0  # a folder has an end
+        sound(daemon.lines)
+        faults = [(line["event"], line["fault"]) for line in daemon.lines if "fault" in line]
+        assert faults == [("fault-began", "engine-not-finite"), ("fault-ended", "engine-not-finite")]
+        verdicts = [line["result"] for line in daemon.lines if line["event"] == "result"]
+        assert [bool(verdict["probabilities"]) for verdict in verdicts] == [True, False, True]
+        assert verdicts[1]["verdict"] == "inconclusive"
+        assert acknowledged(daemon.lines) == stored(tmp_path)
+
+
+def test_a_failure_while_storing_is_said_and_over_by_itself(tflite_bundle: Bundle, tmp_path: Path) -> None:
+    frames = tmp_path / "captures" / "frames"
+    with Process(write_config(tmp_path, tflite_bundle, "synthetic://?size=96", archive=str(frames.parent))) as daemon:
+        daemon.event("result")
+        frames.rename(tmp_path / "elsewhere")
+        frames.touch()
+        daemon.event("fault-began", fault="storage-failed")
+        daemon.until(lambda: "Storage failed" in screen(tmp_path))
+        daemon.until(lambda: "a result cannot be kept" in daemon.state()["status"])
+        frames.unlink()
+        (tmp_path / "elsewhere").rename(frames)
+        ended = daemon.lines.index(daemon.event("fault-ended", fault="storage-failed"))
+        daemon.event("result", ended)
+        assert daemon.end() == 0
+        sound(daemon.lines)
+        assert acknowledged(daemon.lines) == stored(tmp_path)
+        assert not list(verify_archive(tmp_path / "results.db", frames.parent))
+
+
+@pytest.mark.parametrize("camera", ["stalled@1s-60s", "disconnected@1s-60s"])
+def test_a_camera_that_fails_holds_no_end_up(tflite_bundle: Bundle, tmp_path: Path, camera: str) -> None:
+    config = write_config(tmp_path, tflite_bundle, f"emulated://{camera}/synthetic://?size=96&fields=4")
+    with Process(config) as daemon:
+        daemon.event("state", state="faulted")
+        began = time.monotonic()
+        assert daemon.end() == 0
+        assert time.monotonic() - began < 12
+        sound(daemon.lines)
         assert acknowledged(daemon.lines) == stored(tmp_path)
 
 
