@@ -55,7 +55,7 @@ def stain_figures(tile: NDArray[np.uint8]) -> NDArray[np.float64]:
     shown = _shown_pixels(tile[::_STEP, ::_STEP, :3])
     density, green = _DENSITY[shown], shown[:, 1]
     figures = _moments(density)
-    figures[:3] -= density[green >= np.quantile(green, 1 - GLASS_SHARE)].mean(0)
+    figures[:3] -= _mean(density[green >= np.quantile(green, 1 - GLASS_SHARE)])
     return figures
 
 
@@ -73,9 +73,14 @@ def recolour(tile: NDArray[np.uint8], label: int, palette: Palette, random: np.r
 
 def _moments(density: NDArray[np.float64]) -> NDArray[np.float64]:
     """[6] mean and log standard deviation of the columns of [n, 3]; `std` would find the mean once more."""
-    mean = density.mean(0)
-    deviation = np.sqrt(np.square(density - mean).mean(0))
+    mean = _mean(density)
+    deviation = np.sqrt(_mean(np.square(density - mean)))
     return np.concatenate([mean, np.log(np.maximum(deviation, _LEAST_DEVIATION))])
+
+
+def _mean(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[3] mean of [n, 3], in a third of the time of `mean`: rows are short."""
+    return np.asarray(np.einsum("ij->j", rows) / len(rows))
 
 
 def _shown_pixels(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
