@@ -50,6 +50,7 @@ def font_of(size: int) -> Font:
     return ImageFont.load_default(size)
 
 
+@lru_cache(maxsize=1024)
 def width_of(text: str, size: int, mode: str) -> float:
     """Pixels that a line takes in font mode "1" or "L": one-bit letters stand on whole pixels and take more room."""
     return sum(_width(run, size, mode) for run in _runs(_spaced(text, mode), size, mode))

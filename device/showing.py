@@ -7,7 +7,7 @@ judging goes on meanwhile.
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Condition, RLock, Thread
+from threading import Condition, Event, RLock, Thread
 from time import monotonic, sleep
 
 import numpy as np
@@ -68,7 +68,7 @@ class Showing:
         self._pages = self._turned = 0
         self._whole = False
         self._changed, self._using = Condition(), RLock()
-        self._closing = False
+        self._closing = Event()  # its own: whoever rests must not be woken by every scene that is posted
         self._on = FaultsOn()
         self._events: SimpleQueue[FaultEvent] = SimpleQueue()
         self._thread = Thread(target=self._work, name="show", daemon=True)
@@ -98,7 +98,7 @@ class Showing:
     def close(self) -> None:
         """Show what was posted last, and let go of the display."""
         with self._changed:
-            self._closing = True
+            self._closing.set()
             self._changed.notify()
         self._thread.join()
         if self._display is not None:
@@ -107,10 +107,10 @@ class Showing:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._scene or self._closing, PAGE_S)
+                self._changed.wait_for(lambda: self._scene or self._closing.is_set(), PAGE_S)
                 scene, self._scene = self._scene, None
             if scene is None:
-                if self._closing:
+                if self._closing.is_set():
                     return self._end()
                 self._turn()
                 continue
@@ -118,7 +118,7 @@ class Showing:
             shown = self._try(scene)
             if not shown:
                 self._keep(scene)
-            self._rest((self._pause if shown else REOPEN_S) - (monotonic() - began))
+            self._closing.wait(max(0.0, (self._pause if shown else REOPEN_S) - (monotonic() - began)))
 
     def _turn(self) -> None:
         """The next page of what is shown, where it has more than one."""
@@ -156,7 +156,7 @@ class Showing:
     def _keep(self, scene: Scene) -> None:
         """For the next attempt, unless there is something newer to show."""
         with self._changed:
-            if self._scene is None and not self._closing:
+            if self._scene is None and not self._closing.is_set():
                 self._scene = scene
 
     def _lose(self, error: Exception) -> None:
@@ -171,10 +171,6 @@ class Showing:
     def _tell(self, on: dict[str, str]) -> None:
         for event in self._on.become({FAULTS[name]: detail for name, detail in on.items()}):
             self._events.put(event)
-
-    def _rest(self, seconds: float) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._closing, max(0.0, seconds))
 
 
 def _show(told: Told, tile: NDArray[np.uint8] | None, said: Sequence[str], on_terminal: bool, display: Display,
