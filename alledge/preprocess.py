@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
@@ -11,8 +10,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from alledge.segmentation import Mask, Mode, check_pixels, segment
+from alledge.shrink import shrink
 
-_FAR = 3  # times the wanted side: from there on double precision would take much memory
 NUCLEI_SHARE = 0.02  # of the pixels: sparse fields have about that much nucleus
 _WEIGHT_SCALE, _WEIGHT_OFFSET = 1 / 127.5, -1.0  # the range that most networks' images have, which int8 shares
 
@@ -109,45 +108,11 @@ def resize(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = rgb[top:top + side, left:left + side]
-    if side <= size:
-        return square if side == size else _resized(square, size, cv2.INTER_LINEAR_EXACT)
-    return _shrunk(square, size)
-
-
-def _shrunk(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Averaged over areas, to the same bytes on x86-64 and on arm64.
-
-    OpenCV adds up in float, and ARM's fused multiply-add rounds another way than x86 does. By a whole factor it adds
-    integers; for the rest of the way double precision leaves rounding nothing to decide. Where no factor fits, less
-    than one pixel of the result is trimmed at two edges, so that one does.
-    """
-    side = square.shape[0]
-    factor = max(k for k in range(1, side // size + 1) if side % k == 0)
-    if side > _FAR * size * factor:
-        factor = side // size
-        edge, side = side % factor // 2, side - side % factor
-        square = square[edge:edge + side, edge:edge + side]
-    if factor > 1:
-        square = _averaged(square, factor)
-    if square.shape[0] == size:
+    if side > size:
+        return shrink(square, size)
+    if side == size:
         return square
-    return np.rint(_resized(square.astype(np.float64), size, cv2.INTER_AREA)).astype(np.uint8)
-
-
-def _averaged(square: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """The mean of every area of factor x factor pixels.
-
-    Of an odd number of pixels no mean lies half way between two levels, so that there is one way to round it; a box
-    blur of every pixel then takes a third of the time of INTER_AREA.
-    """
-    size = square.shape[0] // factor
-    if factor % 2 == 0:
-        return _resized(square, size, cv2.INTER_AREA)
-    return _resized(cv2.blur(square, (factor, factor), anchor=(0, 0)), size, cv2.INTER_NEAREST)
-
-
-def _resized(square: NDArray[Any], size: int, way: int) -> NDArray[Any]:
-    return np.asarray(cv2.resize(square, (size, size), interpolation=way))
+    return np.asarray(cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR_EXACT), np.uint8)
 
 
 def keep_inside(rgb: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
