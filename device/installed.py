@@ -33,7 +33,7 @@ def describe(config: DeviceConfig, events: int) -> dict[str, Any]:
 def lines(document: dict[str, Any]) -> list[str]:
     """The same for a person."""
     trial = f", on trial ({document['trial']}), {document['starts_left']} starts left" if document["trial"] else ""
-    said = [f"runs {document['runs']}{trial}"]
+    said = [f"models in {document['folder']}", f"runs {document['runs']}{trial}"]
     for slot, about in document["slots"].items():
         role = {document["active"]: "in use", document["fallback"]: "to go back to"}.get(slot, "not in use")
         said.append(f"slot {slot}: {about['id']}, {about['release']}, {about['signature']}, {role}")

@@ -3,23 +3,19 @@
 Every change is one line of the log (`slot_log`), which either is on disk or never happened.
 """
 
-import fcntl
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 from alledge.bundle import Bundle
-from alledge.errors import AlledgeError, BundleRefused, OutputError, UsageError
-from alledge.files import make_folder, sync_folder, write_pieces
+from alledge.errors import OutputError
 
+from .slot_files import copy_in, hold
 from .slot_log import Log, Slot, State, Trial, append, read
 
 STARTS = 3  # how often a trial may be started before it is rolled back
 MODEL = "model.alledge"
-_PIECE = 2**20
-_LOCK = "lock"
 
 
 def current(state_folder: Path) -> Path | None:
@@ -55,32 +51,9 @@ class Slots:
         """Of the bundle in a slot; None for ""."""
         return self.folder / slot / MODEL if slot else None
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the slots, which ends with the process whatever ends it, and sweep up after one that was killed.
-
-        Raises:
-            UsageError: while another process holds them.
-            OutputError: when the folder cannot be made.
-        """
-        try:
-            make_folder(self.folder)
-            descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise OutputError(f"{self.folder}: models cannot be kept there ({error.strerror}); run it as the user who "
-                              "runs the device") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise UsageError(f"{self.folder}: another `alledge model` or start is at work there; wait until it has "
-                             "ended") from error
-        try:
-            for leftover in (*self.folder.glob(".*"), *self.folder.glob("*/.*")):
-                leftover.unlink(missing_ok=True)
-            yield
-        finally:
-            os.close(descriptor)
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the slots, so that nobody else changes them. Errors as `slot_files.hold`."""
+        return hold(self.folder)
 
     def tell(self, event: str, detail: str) -> None:
         """A line in the log that changes nothing."""
@@ -97,15 +70,7 @@ class Slots:
         path = self.folder / slot / MODEL
         emptied = replace(state, ids=_without(state.ids, slot), fallback="")  # of two slots, the other one is in use
         append(self.folder, "receiving", f"{bundle.id} into slot {slot}, from {bundle.path}", emptied)
-        try:
-            make_folder(path.parent)
-            write_pieces(path, _pieces(bundle.path, bundle.size))
-            sync_folder(path.parent)
-            _forget(path)
-        except OSError as error:
-            if isinstance(error, AlledgeError):
-                raise
-            raise OutputError(f"{bundle.path}: cannot be copied to {path} ({error.strerror})") from error
+        copy_in(bundle, path)
         self.check(slot, bundle.id)
         append(self.folder, "verified", f"{bundle.id} was read back from slot {slot}",
                replace(emptied, ids={**emptied.ids, slot: bundle.id}))
@@ -150,19 +115,3 @@ class Slots:
 
 def _without(ids: Mapping[Slot, str], slot: str) -> dict[Slot, str]:
     return {name: identity for name, identity in ids.items() if name != slot}
-
-
-def _pieces(path: Path, size: int) -> Iterator[bytes]:
-    """Of a file on a medium that may be pulled out, or be changed: no more than what was verified."""
-    try:
-        with path.open("rb") as file:
-            for begin in range(0, size, _PIECE):
-                yield file.read(min(_PIECE, size - begin))
-    except OSError as error:
-        raise BundleRefused(f"{path}: cannot be read to its end ({error.strerror}); copy it again") from error
-
-
-def _forget(path: Path) -> None:
-    """Have the next reading come from the disk and not from memory, as far as the system does that."""
-    with suppress(AttributeError), path.open("rb") as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

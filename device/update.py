@@ -1,12 +1,13 @@
 """Change the installed model: install, commit, roll back. Whatever happens on the way, a verified one stays in use."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from alledge.bundle import Bundle
 from alledge.config import DeviceConfig, state_folder
-from alledge.errors import AlledgeError, BundleRefused, UsageError
+from alledge.errors import AlledgeError, BundleRefused, OutputError, UsageError
 from alledge.manifest import Manifest
 
 from .build_engine import build_engine
@@ -54,7 +55,8 @@ def install(config: DeviceConfig, source: Path, *, manual: bool = False, frames:
                 return Installation(bundle.id, state.active, "unchanged", f"{bundle.id} is installed already")
             slot = _received(slots, bundle, config, say)
         except AlledgeError as error:
-            slots.tell("refused", str(error))
+            with suppress(OutputError):  # a full disk: then that is what `error` says
+                slots.tell("refused", str(error))
             raise
         say(f"{bundle.id} is in slot {slot}; checking it ...")
         return _tried(slots, slot, config, manual, frames)

@@ -1,5 +1,6 @@
 """Two slots and their log: one step at a time, a power cut between any two, a damaged disk, too many starts."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,15 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(state: Path) -> None:
     (state / "models").write_text("a file where the folder should be")
     with pytest.raises(OutputError, match="models cannot be kept there"), Slots(state).locked():
         pass
+
+
+def test_another_users_models_are_not_touched(state: Path, two: list[Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
+    slots = Slots(state)
+    put(slots, two[0])
+    monkeypatch.setattr(os, "geteuid", lambda: slots.folder.stat().st_uid + 1)
+    with pytest.raises(UsageError, match=r"belongs to user .*: run this as that user"), slots.locked():
+        pass
+    assert at_start(DeviceConfig(camera=CameraSettings(uri="synthetic://"))).bundle.path == current(state)
 
 
 def test_why_is_shown_for_a_while_before_the_device_goes_on(state: Path, two: list[Bundle], tmp_path: Path,
