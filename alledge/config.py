@@ -11,7 +11,16 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from alledge.errors import UsageError
 from alledge.pooling import LEAST_FIELDS
@@ -33,6 +42,15 @@ Option = str | int | float | bool
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_nul(cls, value: Any, about: ValidationInfo) -> Any:
+        """No file, device or host can be called so, and the system's own refusal is no sentence."""
+        texts = value.values() if isinstance(value, dict) and about.field_name == "options" else [value]
+        if any(isinstance(text, str) and "\0" in text for text in texts):
+            raise ValueError(f"expected a text without the character NUL, received {value!r}")
+        return value
 
 
 def _sample_id(text: str) -> str:
@@ -190,7 +208,9 @@ def draft_config(path: Path | None = None) -> DeviceConfig:
     except OSError as error:
         return DeviceConfig().with_faults({"": f"{path}: expected a configuration file, cannot read it "
                                                f"({error.strerror})"})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        return DeviceConfig().with_faults({"": f"{path}: not valid TOML (too many brackets in each other)"})
+    except ValueError as error:  # of the parser, of UTF-8, and of numbers of thousands of digits
         return DeviceConfig().with_faults({"": f"{path}: not valid TOML ({error})"})
     try:
         return DeviceConfig.model_validate(plain)

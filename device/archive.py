@@ -5,6 +5,7 @@ pixels' SHA-256, which can be had from the PNG again. So the name in a row is th
 """
 
 import hashlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,8 +93,18 @@ class Storage:
 
 
 def open_storage(config: DeviceConfig) -> Storage:
-    """What `[results]` says about room and archive."""
+    """What `[results]` says about room and archive.
+
+    Raises:
+        SinkError: when the archive's folder cannot be made.
+    """
     said = config.results
+    try:
+        if said.archive is not None:
+            make_folder(said.archive)
+    except OSError as error:
+        raise SinkError(f"{said.archive}: pictures cannot be kept there ({error.strerror}); choose a folder that you "
+                        "own") from error
     quota = None if said.quota is None else said.quota * MEGABYTE
     return Storage(config.database, said.archive, quota, said.floor * MEGABYTE)
 
@@ -141,4 +152,4 @@ def _size_of(folder: Path) -> int:
 
 def _existing(path: Path) -> Path:
     """The path, or the nearest folder above it that is there."""
-    return next(p for p in (path.absolute(), *path.absolute().parents) if p.is_dir())
+    return next(p for p in (path.absolute(), *path.absolute().parents) if os.path.isdir(p))

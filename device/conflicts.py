@@ -1,5 +1,6 @@
 """What is wrong with a configuration as a whole, before anything but the display is opened: all of it at once."""
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
@@ -15,6 +16,7 @@ _SPI_0 = {"MISO": 9, "MOSI": 10, "SCLK": 11}
 _SPI_0_SELECT = {0: 8, 1: 7}
 _PANEL = {"dc": 24, "reset": 25, "backlight": 18}  # an ST7789's own, as its `create` has them
 _BUTTON = 17
+_LONGEST = 400  # characters of a sentence: a damaged file may quote itself at length
 
 
 def refuse(config: DeviceConfig) -> None:
@@ -25,7 +27,8 @@ def refuse(config: DeviceConfig) -> None:
 
 def faults_of(config: DeviceConfig) -> list[str]:
     """Every fault of a configuration, in a sentence each; those of the file it came from first."""
-    return [*config.faults.values(), *_of_camera(config), *_of_bundle(config), *_of_options(config), *_of_pins(config)]
+    found = [*config.faults.values(), *_of_camera(config), *_of_bundle(config), *_of_options(config), *_of_pins(config)]
+    return [text if len(text) <= _LONGEST else f"{text[:_LONGEST // 2]} ... {text[-_LONGEST // 2:]}" for text in found]
 
 
 def _of_camera(config: DeviceConfig) -> Iterator[str]:
@@ -37,7 +40,7 @@ def _of_camera(config: DeviceConfig) -> Iterator[str]:
 
 def _of_bundle(config: DeviceConfig) -> Iterator[str]:
     path = config.bundle.path
-    if path is not None and not path.exists():
+    if path is not None and not os.path.exists(path):  # also for a name that no file can have
         yield f"{path}: expected a bundle made by `alledge convert`, found no such file"
 
 

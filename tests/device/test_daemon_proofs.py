@@ -1,5 +1,7 @@
 """Samples of the proofs in docs/results/daemon.md; the scripts measure thousands."""
 
+import pytest
+
 from alledge.device.states import State
 
 from .proofs import measured, needs_compiler
@@ -18,3 +20,10 @@ def test_full_disks_and_wrong_clocks_stop_nothing() -> None:
     assert all(row["in_state"] and row["on_screen"] for row in found["every_kth_write_fails"]["by_k"] if row["k"] <= 2)
     assert all(part["said_in_state"] == part["said_on_screen"] == 1 for part in found["full_file_system"])
     assert found["wrong_clock"]["clock_went_back"] > 0
+
+
+def test_a_damaged_configuration_is_a_sentence() -> None:
+    pytest.importorskip("onnxruntime")
+    found = measured("fuzz_config.py", "--files", "150")
+    assert sum(found.values()) == 150
+    assert found["opened"] > 0
