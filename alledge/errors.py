@@ -75,6 +75,6 @@ class BundleRefused(AlledgeError, ValueError):
 
 
 class GateNotMet(AlledgeError):
-    """Raised when a model loses more accuracy or agreement in conversion than the gate allows."""
+    """Raised when a model loses more in conversion, or a benchmark is slower, than is allowed."""
 
     exit_code = 6

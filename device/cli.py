@@ -104,33 +104,55 @@ def daemon(config: ConfigFile = None) -> None:
 
 def bench(
     bundle: BundleFile = None,
-    frames: Annotated[int, typer.Option(metavar="N", min=1, help="Warm fields to measure.")] = 100,
+    frames: Annotated[int, typer.Option(metavar="N", min=1, help="Steady fields to measure.")] = 100,
+    seconds: Annotated[float | None, typer.Option(metavar="S", min=1, show_default=False,
+                                                  help="Measure so long instead, each of the two ways.")] = None,
+    warm_up: Annotated[int, typer.Option(metavar="N", min=0, help="Fields before, which do not count.")] = 20,
+    starts: Annotated[int, typer.Option(metavar="N", min=1, help="Processes to start to a first verdict.")] = 3,
     engine: EngineName = None,
     threads: Annotated[int | None, typer.Option(metavar="N", min=1, max=64, show_default=False,
                                                 help="CPU threads of the engine; else the configured.")] = None,
+    camera: Annotated[str | None, typer.Option(metavar="URI", show_default=False,
+                                               help="A camera to measure with; else drawn fields.")] = None,
+    display: Annotated[str | None, typer.Option(metavar="NAME", show_default=False,
+                                                help="A display to measure with; else a PNG file.")] = None,
     config: ConfigFile = None,
+    power_command: Annotated[str | None, typer.Option(metavar="COMMAND", show_default=False,
+                                                      help="Prints watts, for a meter of your own.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", show_default=False,
+                                             help="Write bench.json, bench.csv and bench.html there.")] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", show_default=False,
                                              help="Append one row as in benchmarks/reference.")] = None,
+    compare: Annotated[Path | None, typer.Option(metavar="FILE", show_default=False,
+                                                 help="An earlier bench.json or CSV; exit code 6 when slower.")] = None,
+    band: Annotated[float, typer.Option(metavar="PERCENT", min=1, help="How much slower is let pass.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Measure latency per stage on this machine: cold and warm apart, tails un-clipped.
+    """Measure latency per stage on this machine: start, warm-up and steady state apart, tails un-clipped.
 
     For example:
 
-      alledge bench model.alledge
+      alledge bench
 
-      alledge bench model.alledge --frames 500 --threads 4 --csv benchmarks/reference/my-board.csv
+      alledge bench model.alledge --frames 1000 --out my-board
+
+      alledge bench --seconds 600 --threads 4 --csv benchmarks/reference/my-board.csv
+
+      alledge bench --compare my-board/bench.json && echo as fast as before
+
+    Warns of everything that makes the figures worth less: governor, throttling, heat, other work.
     """
-    from .bench import append_row, table
-    from .bench import bench as measure
+    from .bench.deliver import delivery
+    from .bench.measure import bench as measure
+    from .bench.plan import Plan
+    from .bench.sensors import sensors
     from .settling import with_installed
 
-    settings = _settings(config, bundle=bundle, engine=engine, threads=threads)
+    settings = _settings(config, bundle=bundle, engine=engine, threads=threads, display=display)
     settings = settings if bundle is not None else with_installed(settings)
-    report = measure(settings, frames)
-    if csv is not None:
-        append_row(csv, report)
-    present(report.to_json(), table(report), as_json)
+    plan = Plan(frames, seconds, warm_up, starts, camera, None if display is None else settings.display)
+    ready = delivery(out, csv, compare, 1 + band / 100)
+    ready.deliver(measure(settings, plan, sensors(power_command)), as_json)
 
 
 def doctor(
@@ -218,11 +240,11 @@ def device_build_engine(
 
 
 def _settings(config: Path | None, *, bundle: Path | None = None, engine: str | None = None,
-              threads: int | None = None) -> "DeviceConfig":
+              threads: int | None = None, display: str | None = None) -> "DeviceConfig":
     """The configuration with what the command line says laid over it; UsageError with all that is wrong with it."""
     from alledge.config import refuse
 
-    settings = _draft(config, bundle=bundle, engine=engine, threads=threads)
+    settings = _draft(config, bundle=bundle, engine=engine, threads=threads, display=display)
     refuse(settings)
     return settings
 

@@ -20,7 +20,7 @@ from .tflite import Network
 _PYCORAL_VERSIONS = ("1.", "2.")  # of Google's; what PyPI has under that name is another project
 _LIST_STICKS = "from pycoral.utils.edgetpu import list_edge_tpus; print(len(list_edge_tpus()))"
 _USB = Path("/sys/bus/usb/devices")
-_USB_IDS = ("1a6e:089a", "18d1:9302")  # of an Edge TPU before and after libedgetpu has loaded its firmware
+USB_IDS = ("1a6e:089a", "18d1:9302")  # of an Edge TPU before and after libedgetpu has loaded its firmware
 _PCI = Path("/dev")  # where Google's PCIe driver shows apex_0, apex_1 ...
 
 
@@ -87,7 +87,7 @@ def sticks() -> int:
     except (metadata.PackageNotFoundError, subprocess.SubprocessError, ValueError):
         pass
     usb = [_read(device / "idVendor") + ":" + _read(device / "idProduct") for device in _USB.glob("*")]
-    return sum(name in _USB_IDS for name in usb) + len(list(_PCI.glob("apex_*")))
+    return sum(name in USB_IDS for name in usb) + len(list(_PCI.glob("apex_*")))
 
 
 def _read(path: Path) -> str:

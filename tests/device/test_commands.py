@@ -1,4 +1,4 @@
-"""`inspect`, `bench`, `doctor` and `results` through the command line."""
+"""`inspect`, `doctor` and `results` through the command line."""
 
 import csv
 import json
@@ -35,41 +35,6 @@ def test_inspect_refuses_an_altered_bundle(alledge: Cli, onnx_bundle: Bundle, tm
     done = alledge("inspect", tmp_path / "altered.alledge")
     assert done.returncode == 5
     assert done.stderr.count("\n") == 1
-
-
-def test_bench(alledge: Cli, tflite_bundle: Bundle, tmp_path: Path) -> None:
-    table = tmp_path / "deep" / "board.csv"
-    done = alledge("bench", tflite_bundle.path, "--frames", 12, "--csv", table, "--json")
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert set(report["stages"]) == {"capture", "segment", "infer", "display", "log", "total"}
-    for figures in report["stages"].values():
-        assert figures["n"] == 12
-        assert 0 < figures["p50"] <= figures["p90"] <= figures["p95"] <= figures["p99"] <= figures["max"]
-    assert report["throughput_fps"] > 1
-    assert report["rss_mib"] > 20
-    assert report["cold_ms"] > report["stages"]["infer"]["p50"]
-    assert report["machine"]["cores"] >= 1
-    again = alledge("bench", tflite_bundle.path, "--frames", 3, "--csv", table)
-    assert "p99" in again.stdout
-    with table.open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["n"] for row in rows] == ["12", "3"]
-    assert float(rows[0]["total_p50_ms"]) == pytest.approx(report["stages"]["total"]["p50"], abs=1e-3)
-    (tmp_path / "other.csv").write_text("name,song\n")
-    refused = alledge("bench", tflite_bundle.path, "--frames", 1, "--csv", tmp_path / "other.csv")
-    assert refused.returncode == 2
-    assert (tmp_path / "other.csv").read_text() == "name,song\n"
-    endless = alledge("bench", tflite_bundle.path, "--frames", 1, "--csv", "/dev/full")
-    assert (endless.returncode, "expected a file to append to" in endless.stderr) == (2, True)
-
-
-def test_bench_takes_the_threads_of_the_configuration_unless_told_otherwise(alledge: Cli, onnx_bundle: Bundle,
-                                                                          tmp_path: Path) -> None:
-    (tmp_path / "c.toml").write_text("[engine]\nthreads = 2\n")
-    asked = ("bench", onnx_bundle.path, "--frames", 1, "--config", tmp_path / "c.toml", "--json")
-    assert json.loads(alledge(*asked).stdout)["threads"] == 2
-    assert json.loads(alledge(*asked, "--threads", 1).stdout)["threads"] == 1
 
 
 def test_doctor(alledge: Cli, onnx_bundle: Bundle, tmp_path: Path, bundle_of: Any, onnx_of: Any) -> None:

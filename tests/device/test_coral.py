@@ -19,7 +19,8 @@ import pytest
 from alledge.bundle import Bundle
 from alledge.config import BundleSettings, DeviceConfig
 from alledge.device import worker
-from alledge.device.bench import bench
+from alledge.device.bench.measure import bench
+from alledge.device.bench.plan import Plan
 from alledge.device.doctor import Check, examine
 from alledge.device.engine import _child, coral, open_engine
 from alledge.device.faults import FAULTS, EngineFault
@@ -347,8 +348,12 @@ def test_a_worker_that_never_speaks_or_speaks_nonsense_does_not_start(coral_bund
 
 def test_a_benchmark_never_measures_the_stand_in(edge_tpu: Callable[[str], None], coral_bundle: Bundle) -> None:
     edge_tpu("absent")
+    config = DeviceConfig(bundle=BundleSettings(path=coral_bundle.path))
     with pytest.raises(EngineError, match="no accelerator found"):
-        bench(DeviceConfig(bundle=BundleSettings(path=coral_bundle.path)), 2)
+        bench(config, Plan(frames=2, starts=1))
+    edge_tpu("segfault@9")  # not before the golden and the field of a start, and some fields of the benchmark
+    with pytest.raises(EngineError, match="the benchmark stopped at a field that failed: the engine died"):
+        bench(config, Plan(frames=30, warm_up=0, starts=1))
 
 
 def test_a_run_loses_no_field_to_a_crash_and_stores_who_answered(edge_tpu: Callable[[str], None], coral_bundle: Bundle,
