@@ -98,7 +98,7 @@ class SqliteSink:
     def _keep(self, batch: Sequence[Waiting]) -> None:
         try:
             with explained(self._path), transaction(self._database):
-                kept = [rows.append(self._database, verdict) for verdict, _ in batch]
+                kept = rows.append(self._database, [verdict for verdict, _ in batch])
         except BaseException as error:  # this thread must outlive whatever one result does
             if len(batch) == 1:
                 batch[0][1].set_exception(error)

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,26 +37,28 @@ class Link:
     holds: bool
 
 
-def append(database: sqlite3.Connection, verdict: Verdict) -> Verdict:
-    """Insert one result at the end, inside the caller's transaction, and return it as stored.
+def append(database: sqlite3.Connection, verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Insert results at the end, inside the caller's transaction, and return them as stored.
+
+    The chain's end is read and written once for all: every statement lets another thread run, and waits for it.
 
     Raises:
-        SinkError: when it is numbered and the number is used up, or holds a number that is not finite.
+        SinkError: when one is numbered and the number is used up, or holds a number that is not finite.
     """
     head = read_head(database)
-    last = max(head.sequence, numbers_used(database))
-    if verdict.sequence and verdict.sequence <= last:
-        raise SinkError(f"result {verdict.sequence} cannot follow result {last}: numbers ascend, each is used once")
-    verdict = replace(verdict, sequence=verdict.sequence or last + 1)
-    try:
-        body = body_of(verdict)
-    except ValueError as error:
-        raise SinkError(f"result {verdict.sequence} of {verdict.source!r} cannot be kept ({error})") from error
-    verdict = replace(verdict, hash=chain.link(head.hash, body))
-    row = (verdict.sequence, body, verdict.hash)
-    database.execute("INSERT INTO results (sequence, body, hash) VALUES (?, ?, ?)", row)
-    database.execute("UPDATE chain SET sequence = ?, hash = ?", (verdict.sequence, verdict.hash))
-    return verdict
+    last, link = max(head.sequence, numbers_used(database)), head.hash
+    kept, found = list[Verdict](), list[tuple[int, str, str]]()
+    for verdict in verdicts:
+        if verdict.sequence and verdict.sequence <= last:
+            raise SinkError(f"result {verdict.sequence} cannot follow result {last}: numbers ascend, each is used once")
+        last = verdict.sequence or last + 1
+        body = _body(replace(verdict, sequence=last))
+        link = chain.link(link, body)
+        kept.append(replace(verdict, sequence=last, hash=link))
+        found.append((last, body, link))
+    database.executemany("INSERT INTO results (sequence, body, hash) VALUES (?, ?, ?)", found)
+    database.execute("UPDATE chain SET sequence = ?, hash = ?", (last, link))
+    return kept
 
 
 def body_of(verdict: Verdict) -> str:
@@ -64,6 +66,13 @@ def body_of(verdict: Verdict) -> str:
     plain = verdict.to_json()
     del plain["hash"]
     return chain.canonical(plain)
+
+
+def _body(verdict: Verdict) -> str:
+    try:
+        return body_of(verdict)
+    except ValueError as error:
+        raise SinkError(f"result {verdict.sequence} of {verdict.source!r} cannot be kept ({error})") from error
 
 
 def read_head(database: sqlite3.Connection) -> Head:
