@@ -8,17 +8,22 @@ from pathlib import Path
 from alledge.errors import AlledgeError, OutputError
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
     """Write through a temporary neighbour and the disk's own cache: after a crash or power cut there is the old file
     or the new one, never half of either.
+
+    Args:
+        path: of the file; data: all of it.
+        durable: False for what nobody misses after a power cut: then only readers and crashes find it whole, and the
+            disk is not made to hurry, which holds up whoever else writes.
 
     Raises:
         OutputError: when the folder is missing, read-only or full; nothing is left behind then.
     """
-    write_pieces(path, (data,))
+    write_pieces(path, (data,), durable)
 
 
-def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+def write_pieces(path: Path, pieces: Iterable[bytes], durable: bool = True) -> None:
     """As `write_bytes`, for what is too large for memory. What making a piece raises leaves nothing behind either."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -26,7 +31,8 @@ def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
         with partial.open("wb") as file:
             file.writelines(pieces)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         partial.replace(path)
     except BaseException as error:
         with suppress(OSError):  # the folder itself may be the fault that is reported

@@ -15,5 +15,5 @@ def glass_colour(rgb: NDArray[np.uint8], share: float) -> NDArray[np.float64]:
 
 def quantile(levels: NDArray[np.uint8], share: float) -> int:
     """The lowest level that at least a share (0-1) of uint8 [H, W] does not exceed."""
-    counts = np.cumsum(cv2.calcHist([levels], [0], None, [256], [0, 256]))
-    return int(np.searchsorted(counts, share * counts[-1]))
+    counts = cv2.calcHist([levels], [0], None, [256], [0, 256]).cumsum()
+    return int(counts.searchsorted(share * counts[-1]))

@@ -15,20 +15,32 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from time import perf_counter, process_time, sleep
+from typing import Any, cast
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from alledge import reference
 from alledge.bundle import Bundle
 from alledge.config import CameraSettings, DeviceConfig, DisplaySettings, ResultSettings, TriggerSettings
-from alledge.device import machine
+from alledge.device import machine, quality
+from alledge.device.camera import Frame, open_camera
+from alledge.device.decide import decide
+from alledge.device.display import Display, open_display
 from alledge.device.engine import open_engine
+from alledge.device.pixels import Seen, fault_of, measure
 from alledge.device.run import run
+from alledge.device.screen import screen
+from alledge.device.sink.sqlite import SqliteSink
+from alledge.device.words import words
 from alledge.images import write_png
+from alledge.palette import stain_figures
 from alledge.preprocess import prepare_field, resize
 from alledge.synthetic import draw_field
 from alledge.verdict import Verdict
@@ -130,6 +142,42 @@ def steady(fields: int) -> list[tuple[float, int]]:
     return marks
 
 
+def show(display: Display, verdict: Verdict, tile: NDArray[np.uint8]) -> None:
+    """Draw a verdict and put it on a display."""
+    display.show(screen(verdict, display.size, tile), words(verdict))
+
+
+def parts(fields: int) -> dict[str, float]:
+    """Median CPU milliseconds of each step of a field, all in one thread, so that each finds the caches as it does in
+    a run: full of what the steps before it left.
+    """
+    bundle, taken = Bundle.open(reference.BUNDLE), defaultdict[str, list[float]](list)
+
+    def step(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        start = process_time()
+        done = work(*arguments)
+        taken[name].append((process_time() - start) * 1e3)
+        return done
+
+    with (tempfile.TemporaryDirectory() as folder, closing(open_engine(bundle)) as engine,
+          closing(open_camera(CAMERA)) as camera, closing(SqliteSink(Path(folder) / "results.db")) as sink):
+        settings, calibration, seen = bundle.manifest.preprocessing, bundle.manifest.calibration, Seen()
+        display = open_display("png", {"path": str(Path(folder) / "now.png")})
+        for _ in range(fields):
+            rgb = cast(Frame, camera.read()).rgb
+            figures = step("camera watch", measure, rgb)
+            seen = seen.after(figures, step("camera watch, faults", fault_of, figures, seen) is None)
+            tile = step("resize", resize, rgb, settings.size)
+            prepared = step("segmentation, tensor", prepare_field, tile, settings)
+            output = step("engine", engine.infer, prepared.tensor)
+            figures_of_tile = step("quality", quality.measure, tile)
+            stain = step("stain figures", stain_figures, prepared.tile)
+            verdict = step("decision", decide, output, calibration, quality.complaints(figures_of_tile), stain)
+            verdict = step("database, alone", sink.write, verdict)
+            step("screen (5 a second)", show, display, verdict, tile)
+    return {name: float(np.median(times[SETTLED:])) for name, times in taken.items()}
+
+
 def spread(values: list[float], digits: int = 2) -> str:
     """Median, least and largest."""
     return f"{np.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
@@ -140,8 +188,8 @@ def row(what: str, values: list[float], asked: str, met: bool) -> str:
     return f"| {what} | {spread(values)} | {asked} | {'yes' if met else '**no**'} |"
 
 
-def page(rounds: list[dict[str, float]], paced: list[dict[str, float]], rss: float, ends: list[tuple[float, int]],
-         asked: argparse.Namespace) -> str:
+def page(rounds: list[dict[str, float]], paced: list[dict[str, float]], rss: float, steps: dict[str, float],
+         ends: list[tuple[float, int]], asked: argparse.Namespace) -> str:
     """The page down to what was written by hand."""
     about = machine.describe()
     each = {name: spread([r[name] for r in rounds], digits)
@@ -171,6 +219,12 @@ so that caches are cold. Against that, all of it takes {rested} times as long.
 | {' | '.join(paced[0])} |
 |{'---|' * len(paced[0])}
 | {' | '.join(f"{np.median([p[stage] for p in paced]):.2f}" for stage in paced[0])} |
+
+CPU milliseconds of each step, in one thread one after the other, so that each finds cold caches as in a run:
+
+| {' | '.join(steps)} |
+|{'---|' * len(steps)}
+| {' | '.join(f"{value:.2f}" for value in steps.values())} |
 
 From field {WARM:,} to field {asked.steady:,} of one run resident memory went from {early:.1f} to {late:.1f} MiB and
 open files from {files} to {files_late}. (That run draws its fields first, which takes more memory than judging them.)
@@ -203,7 +257,7 @@ def main() -> None:
         print(f"round {number + 1}: {all_of_it:.0f} of {loop:.0f} fields/s", flush=True)
         paced.append(latency())
     by_hand = given.out.read_text("utf-8").partition(BY_HAND) if given.out.exists() else ("", "", "")
-    written = page(rounds, paced, rss, steady(given.steady), given)
+    written = page(rounds, paced, rss, parts(given.fields), steady(given.steady), given)
     given.out.write_text(written + "".join(("\n", *by_hand[1:]) if by_hand[1] else ()), "utf-8")
 
 

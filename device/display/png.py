@@ -52,7 +52,8 @@ class PngDisplay:
         self._shown += 1
         single = self._path.suffix == ".png"
         try:
-            write_bytes(self._path if single else self._path / f"{self._shown:04d}.png", content.getvalue())
+            write_bytes(self._path if single else self._path / f"{self._shown:04d}.png", content.getvalue(),
+                        durable=False)  # results are what must last
         except OutputError as error:
             raise DisplayFault("display-lost", str(error)) from error
 
