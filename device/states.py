@@ -26,7 +26,7 @@ _ALWAYS = {State.RELOADING, State.STOPPING, State.FAULTED}  # whatever is in han
 
 NEXT: dict[State, frozenset[State]] = {state: frozenset(after) for state, after in {
     State.STARTING: {State.SELF_TEST, State.STOPPING, State.STOPPED},
-    State.SELF_TEST: {State.READY, *_ALWAYS, State.STOPPED},
+    State.SELF_TEST: {State.READY, State.FAULTED, State.STOPPED},
     State.READY: {State.CAPTURING, State.JUDGING, *_ALWAYS},
     State.CAPTURING: {State.READY, State.JUDGING, *_ALWAYS},
     State.JUDGING: {State.STORING, *_ALWAYS},

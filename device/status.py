@@ -94,9 +94,10 @@ class Status:
         words = _WORDS[self._state]
         if self._state in (State.FAULTED, State.STOPPED) and (why := self._trouble or self._wrong()):
             words = f"{'Stopped' if self._state is State.STOPPED else 'Fault'}: {why}."
-        refused = f" The new configuration was refused, the old one is in use: {self.refused}." if self.refused else ""
+        if self.refused and self._state is not State.STOPPED:
+            words += f" The new configuration was refused, the old one is in use: {self.refused}."
         done = self.summary
-        return f"{words}{refused} {done.fields} fields since the start, {done.conclusive} with a verdict."
+        return f"{words} Since the start: {done.fields} fields, {done.conclusive} with a verdict."
 
     def _wrong(self) -> str:
         return "; ".join(f"{about['says']}: {about['remedy']}" for about in self._faults.values())

@@ -70,7 +70,8 @@ def test_a_service_manager_hears_it_start_work_and_stop(tflite_bundle: Bundle, t
         assert (live["schema"], live["bundle_id"], live["faults"]) == (1, tflite_bundle.id, [])
         assert daemon.end() == 0
         words = [message for _, message in daemon.manager.told]
-        assert any("STATUS=Ready: waiting for a field. 0 fields since the start, 0 with a verdict." in w for w in words)
+        ready_words = "STATUS=Ready: waiting for a field. Since the start: 0 fields, 0 with a verdict."
+        assert any(ready_words in message for message in words)
         assert daemon.manager.count("STOPPING=1") == 1
         sound(daemon.lines)
         assert [line["state"] for line in daemon.lines if line["event"] == "state"][-2:] == ["stopping", "stopped"]
@@ -306,8 +307,10 @@ def test_the_vocabulary_is_the_documents_and_the_codes() -> None:
     rows = set(re.findall(r"^\| `([a-z-]+)` \| (.+?) \| (.+?) \|$", text.partition("## Events")[2], re.M))
     assert rows == {(event.name, event.says, ", ".join(f"`{key}`" for key in event.keys) or "none")
                     for event in EVENTS.values()}
-    for state in State:
-        assert f"| `{state.value}` |" in text
+    table = dict(re.findall(r"^\| `([a-z-]+)` \| .+ \| (.*?) \|$",
+                            text.partition("## States")[2].partition("## For other")[0], re.M))
+    assert {state: set(re.findall(r"`([a-z-]+)`", after)) for state, after in table.items()} == {
+        state.value: {after.value for after in NEXT[state]} for state in State}
     live = Status(None, "").to_json()
     described = text.partition("## For other programs")[2].partition("## Events")[0]
     assert all(f"`{key}`" in described for key in live)
