@@ -1,5 +1,6 @@
 """A display that leaves each screen as a PNG: for demos, documentation, tests, and boards without glass."""
 
+import os
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -63,4 +64,6 @@ class PngDisplay:
 
 def _highest(folder: Path) -> int:
     """Screens of earlier runs are not overwritten."""
+    if not os.path.isdir(folder):
+        return 0
     return max((int(p.stem) for p in folder.glob("*.png") if p.stem.isdigit()), default=0)
