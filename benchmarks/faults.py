@@ -271,7 +271,8 @@ happen in a **stub** of the Edge TPU's library: nothing here was measured on suc
 Each fault lasts {given.lasts} s, or until it has happened. A field is asked for every {EVERY_S:g} s, a screen is shown
 five times a second at most; when a camera's fault begins is known to 0.3 s. Promised: named in the log and on the
 screen within {NAMED_S:g} s, judging as before within {BACK_S:g} s, the process lives, no conclusive verdict differs
-from the undisturbed run's on the same picture, none is given on a spoiled frame.
+from the undisturbed run's on the same picture, none is given on a spoiled frame. The reference model has learned from
+the images: nothing is said here of how right it is.
 """
     head = ("| fault | named as | in the log after, s | on the screen after, s | back after, s | fields | conclusive "
             f"| of another class | on a spoiled frame | lived |\n|{'---|' * 10}")
