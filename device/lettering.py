@@ -135,6 +135,8 @@ def _wrap(text: str, size: int, width: int, mode: str) -> list[str]:
 
 def _pieces(word: str, size: int, width: int, mode: str) -> list[str]:
     """A word (a path, most likely) in pieces that fit a line each."""
+    if width_of(word, size, mode) <= width:
+        return [word]
     pieces = [""]
     for letter in word:
         if pieces[-1] and width_of(pieces[-1] + letter, size, mode) > width:
