@@ -113,12 +113,12 @@ def _cut(text: str, size: int, width: int, mode: str) -> str:
 
 
 def _pages(text: str, size: int, width: int, room: int, mode: str) -> list[list[str]]:
-    """The lines of each page of so many lines."""
+    """The lines of each page of so many lines; the last is full, too: a lone word says little."""
     lines = _wrap(text, size, width, mode)
     if len(lines) <= room:
         return [lines]
     lines = _wrap(text, size, width - int(width_of(_ELLIPSIS, size, mode)), mode)
-    pages = [lines[start:start + room] for start in range(0, len(lines), room)]
+    pages = [lines[min(start, len(lines) - room):][:room] for start in range(0, len(lines), room)]
     return [[*page[:-1], page[-1] + _ELLIPSIS] for page in pages[:-1]] + pages[-1:]
 
 

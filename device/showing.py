@@ -9,6 +9,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Condition, Event, RLock, Thread
 from time import monotonic, sleep
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,17 +33,17 @@ WHOLE_PAGES = 5  # of a last scene that is to be seen whole
 
 def verdict_scene(verdict: Verdict, tile: NDArray[np.uint8] | None) -> Scene:
     """A field's result, as `screen` draws it."""
-    return partial(_show, verdict, tile, words(verdict), True)
+    return partial(_show, verdict, tile, words, True)
 
 
 def sample_scene(verdict: SampleVerdict) -> Scene:
     """A sample's outcome. On a terminal nothing: `run` prints it."""
-    return partial(_show, verdict, None, sample_words(verdict), False)
+    return partial(_show, verdict, None, sample_words, False)
 
 
 def notice_scene(notice: Notice) -> Scene:
     """How the machine is. On a terminal nothing: the same follows on stderr."""
-    return partial(_show, notice, None, notice.words, False)
+    return partial(_show, notice, None, lambda told: told.words, False)
 
 
 class Showing:
@@ -173,12 +174,12 @@ class Showing:
             self._events.put(event)
 
 
-def _show(told: Told, tile: NDArray[np.uint8] | None, said: Sequence[str], on_terminal: bool, display: Display,
-          page: int = 0) -> int:
+def _show(told: Told, tile: NDArray[np.uint8] | None, said: Callable[[Any], Sequence[str]], on_terminal: bool,
+          display: Display, page: int = 0) -> int:
     if display.mode == "text":
         if on_terminal:
-            display.show(None, said)
+            display.show(None, said(told))
         return 1
     picture, pages = drawn(told, display.size, tile, page)
-    display.show(picture, said)
+    display.show(picture, said(told))
     return pages

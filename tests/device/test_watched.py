@@ -62,7 +62,8 @@ def test_the_documented_table_is_the_code() -> None:
 def test_fault_is_named_held_back_and_over_when_it_is_over(fault: str) -> None:
     last = 40 if fault == "stale" else 12
     order = f"{fault}@1s-3s" if fault == "stalled" else f"{fault}@9-{last}"
-    with closing(open_watched(f"emulated://{order}/{SMEARS}", HASTY)) as camera:
+    smears = SMEARS.partition("&fields")[0]  # else what comes after a stall may be what came before it, and is frozen
+    with closing(open_watched(f"emulated://{order}/{smears}", HASTY)) as camera:
         told = watch(camera, lambda told: "sound" in told and told[-1] == "sound" and told[-3:] != told[:3]
                      and len(set(told)) > 1)
     before, after = told.index(f"camera-{fault}"), len(told) - 1
