@@ -181,7 +181,7 @@ def judge(lab: Lab, state: Path, what: str, kept: int, found: dict[str, Any]) ->
     except AlledgeError:
         found["not_verified"] += 1
     slots = Slots(state)
-    found["trial_left_open"] += slots.state.trial == "automatic"
+    found["trial_left_open"] += bool(slots.state.trial) and not slots.state.checked
     found["chain_broken"] += bool(slots.log.faults)
     with slots.locked():
         pass

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
-from alledge.bundle import Bundle
 from alledge.config import DeviceConfig, state_folder
 from alledge.errors import AlledgeError
 
@@ -23,17 +22,19 @@ def describe(config: DeviceConfig, events: int) -> dict[str, Any]:
     held = {slot: _describe_slot(slots, slot, identity, config) for slot, identity in sorted(state.ids.items())}
     wrong = [f"slot {slot}: {about['fault']}" for slot, about in held.items() if about["fault"]]
     last = log.records[len(log.records) - events:] if events < len(log.records) else log.records
-    return {"folder": str(slots.folder), "runs": str(slots.path(state.active) or bundle_path(config)),
+    return {"folder": str(slots.folder), "runs": str(slots.path(state.runs) or bundle_path(config)),
             "active": state.active, "fallback": state.fallback, "trial": state.trial,
-            "starts_left": state.starts_left, "slots": held, "trusted_keys": list(trusted),
+            "checked": state.checked, "starts_left": state.starts_left, "slots": held, "trusted_keys": list(trusted),
             "log": {"lines": len(log.records), "head": log.head}, "faults": [*log.faults, *wrong],
             "events": [{key: value for key, value in asdict(record).items() if key != "state"} for record in last]}
 
 
 def lines(document: dict[str, Any]) -> list[str]:
     """The same for a person."""
-    trial = f", on trial ({document['trial']}), {document['starts_left']} starts left" if document["trial"] else ""
-    said = [f"models in {document['folder']}", f"runs {document['runs']}{trial}"]
+    said = [f"models in {document['folder']}", f"runs {document['runs']}"]
+    if document["trial"]:
+        waits = "until a person commits it" if document["checked"] else "its health check was interrupted"
+        said.append(f"slot {document['active']} is on trial: {waits}, {document['starts_left']} starts left")
     for slot, about in document["slots"].items():
         role = {document["active"]: "in use", document["fallback"]: "to go back to"}.get(slot, "not in use")
         said.append(f"slot {slot}: {about['id']}, {about['release']}, {about['signature']}, {role}")
@@ -50,8 +51,7 @@ def _describe_slot(slots: Slots, slot: str, identity: str, config: DeviceConfig)
     about: dict[str, Any] = {"id": identity, "path": str(path), "release": "unknown", "signature": "unknown",
                              "fault": ""}
     try:
-        slots.check(slot, identity)
-        bundle = Bundle.open(path)
+        bundle = slots.check(slot, identity)
     except AlledgeError as error:
         return {**about, "fault": str(error)}
     manifest = bundle.manifest

@@ -74,19 +74,21 @@ def settle(slots: Slots, config: DeviceConfig, check: Check = check_health) -> s
         return leave_damaged(slots) or why
     slots.count_start()
     path = slots.path(state.active)
-    if state.trial == "manual" or path is None:
+    if state.checked or path is None:
         return why
     say(f"{state.id} was installed and not yet checked to the end; checking it ...")
     return conclude(slots, check(path, config)) or why
 
 
 def conclude(slots: Slots, health: Health) -> str:
-    """Commit a trial or roll it back, by what its health check found; why, when it was rolled back."""
-    if not health.fault:
+    """Commit a trial, leave it to a person or roll it back, by what its health check found; why, when rolled back."""
+    if health.fault:
+        slots.roll_back(health.fault)
+        leave_damaged(slots)
+    elif slots.state.trial == "manual":
+        slots.leave_to_person(health.words)
+    else:
         slots.commit(health.words)
-        return ""
-    slots.roll_back(health.fault)
-    leave_damaged(slots)
     return health.fault
 
 

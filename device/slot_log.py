@@ -33,6 +33,7 @@ class State:
         active: the slot to run; "" for none, which leaves it to the configuration.
         fallback: what a rollback goes to: a slot, or "" likewise.
         trial: "" when the active one was committed; else whether its health check commits it, or only a person.
+        checked: whether the health check of the one on trial held.
         starts_left: how often a trial may still be started.
         ids: slot -> id of the whole bundle in it.
     """
@@ -40,13 +41,14 @@ class State:
     active: Slot | Literal[""] = ""
     fallback: Slot | Literal[""] = ""
     trial: Trial = ""
+    checked: bool = False
     starts_left: int = 0
     ids: Mapping[Slot, str] = field(default_factory=dict)
 
     @property
     def runs(self) -> str:
         """The slot that a device runs by itself: not what is on trial before its health check was made."""
-        return self.fallback if self.trial == "automatic" else self.active
+        return self.fallback if self.trial and not self.checked else self.active
 
     @property
     def id(self) -> str:

@@ -76,26 +76,27 @@ class Slots:
                replace(emptied, ids={**emptied.ids, slot: bundle.id}))
         return slot
 
-    def check(self, slot: str, identity: str) -> None:
+    def check(self, slot: str, identity: str) -> Bundle:
         """Read a slot's bundle as a whole.
 
         Raises:
             AlledgeError: when it is not there, damaged, or another one.
         """
         path = self.folder / slot / MODEL
-        found = Bundle.open(path).id
-        if found != identity:
-            raise OutputError(f"{path}: holds {found}, expected {identity or 'nothing'}; install it again")
+        found = Bundle.open(path)
+        if found.id != identity:
+            raise OutputError(f"{path}: holds {found.id}, expected {identity or 'nothing'}; install it again")
+        return found
 
     def switch(self, slot: Slot, trial: Trial) -> None:
         """Run another slot from now on, on trial."""
         state = self.state
         append(self.folder, "trial", f"{state.ids[slot]} in slot {slot}, {trial}, {STARTS} starts",
-               replace(state, active=slot, fallback=state.active, trial=trial, starts_left=STARTS))
+               replace(state, active=slot, fallback=state.active, trial=trial, checked=False, starts_left=STARTS))
 
     def leave_to_person(self, why: str) -> None:
         """The health check held; only a person commits it now."""
-        append(self.folder, "on trial", why, replace(self.state, trial="manual"))
+        append(self.folder, "on trial", why, replace(self.state, checked=True))
 
     def count_start(self) -> None:
         """One start less for the trial."""
@@ -105,7 +106,7 @@ class Slots:
 
     def commit(self, why: str) -> None:
         """Keep the trial."""
-        append(self.folder, "committed", why, replace(self.state, trial="", starts_left=0))
+        append(self.folder, "committed", why, replace(self.state, trial="", checked=False, starts_left=0))
 
     def roll_back(self, why: str) -> None:
         """Leave the active slot for what was run before; its bundle is never gone back to."""

@@ -71,8 +71,11 @@ def commit() -> str:
     slots = Slots(state_folder())
     with slots.locked():
         state = slots.state
-        if not state.active or not state.trial:
+        if not state.trial:
             raise UsageError("no model is on trial: `alledge model show` tells what is installed")
+        if not state.checked:
+            raise UsageError("the health check of the model on trial was interrupted: start the device, which makes "
+                             "it, or install the model again")
         slots.commit("by hand")
         return state.id
 
@@ -95,10 +98,10 @@ def roll_back() -> Path | None:
 def _interrupted(slots: Slots) -> None:
     """What an earlier installation left undone."""
     leave_damaged(slots)
-    trial = slots.state.trial
-    if trial == "manual":
+    state = slots.state
+    if state.checked:
         raise UsageError("a model is on trial: first `alledge model commit` or `alledge model rollback`")
-    if trial:
+    if state.trial:
         slots.roll_back("its health check was interrupted, and another model is installed")
         leave_damaged(slots)
 
@@ -122,7 +125,7 @@ def _received(slots: Slots, bundle: Bundle, config: DeviceConfig, say: Say) -> S
 
 
 def _tried(slots: Slots, slot: Slot, config: DeviceConfig, manual: bool, frames: int) -> Installation:
-    slots.switch(slot, "automatic")
+    slots.switch(slot, "manual" if manual else "automatic")
     path, identity = slots.path(slot), slots.state.ids[slot]
     assert path is not None
     try:
@@ -130,11 +133,12 @@ def _tried(slots: Slots, slot: Slot, config: DeviceConfig, manual: bool, frames:
     except BaseException:
         slots.roll_back("its health check was interrupted")
         raise
-    if manual and not health.fault:
-        slots.leave_to_person(health.words)
-        return Installation(identity, slot, "trial", f"{health.words}; on trial for {STARTS} starts")
     why = conclude(slots, health)
-    return Installation(identity, slot, "rolled back" if why else "committed", why or health.words)
+    if why:
+        return Installation(identity, slot, "rolled back", why)
+    if manual:
+        return Installation(identity, slot, "trial", f"{health.words}; on trial for {STARTS} starts")
+    return Installation(identity, slot, "committed", health.words)
 
 
 def demand(done: Installation) -> None:

@@ -14,6 +14,7 @@ from alledge.device.health import Health
 from alledge.device.settling import at_start, settle
 from alledge.device.slot_log import LOG, State, append, read
 from alledge.device.slots import STARTS, Slots, current
+from alledge.device.update import commit
 from alledge.errors import AlledgeError, OutputError, UsageError
 
 FIT, UNFIT = Health("", 1.0, 1, 1), Health("it takes 9 ms a field, and its limit is 1 ms")
@@ -36,6 +37,8 @@ def two(onnx_of: Callable[..., bytes], bundle_of: Callable[..., Bundle],
 
 def put(slots: Slots, bundle: Bundle, commit: bool = True, manual: bool = False) -> None:
     slots.switch(slots.receive(bundle), "manual" if manual else "automatic")
+    if manual:
+        slots.leave_to_person("a test says so")
     if commit:
         slots.commit("a test says so")
 
@@ -100,6 +103,18 @@ def test_an_interrupted_health_check_is_made_at_the_next_start(state: Path, two:
     assert events(slots)[-2:] == ["started", event]
     assert (slots.state.active, slots.state.trial) == (active, "")
     assert slots.log.records[-1].detail == health.words
+
+
+def test_what_was_meant_for_a_person_is_not_committed_after_an_interruption(state: Path, two: list[Bundle]) -> None:
+    slots = Slots(state)
+    put(slots, two[0])
+    slots.switch(slots.receive(two[1]), "manual")
+    assert current(state) == slots.path("a"), "not checked yet"
+    with pytest.raises(UsageError, match="was interrupted"):
+        commit()
+    assert settle(slots, DeviceConfig(), lambda path, config: FIT) == ""
+    assert (slots.state.trial, slots.state.checked, current(state)) == ("manual", True, slots.path("b"))
+    assert commit() == two[1].id
 
 
 def test_a_trial_that_crashes_the_device_is_left_at_the_fourth_start(state: Path, two: list[Bundle]) -> None:
