@@ -1,8 +1,8 @@
 """A run: its stages side by side, each at its own pace, and the promise that holds them together.
 
-A field is acknowledged (shown, reported) only after its result is on disk. Capturing, preparing and keeping have
-a thread each and work a field ahead (`ahead`); the model, the database's writer and the display have their own; this
-thread waits for the disk, hands on to the display and reports.
+A field is acknowledged (shown, reported) only after its result is on disk. The camera is read, fields are prepared, the
+model is asked, results are decided, put to disk and shown in a thread each, a field ahead of whoever waits (`ahead`);
+this thread waits for the disk, hands on to the display and reports.
 """
 
 import signal
@@ -136,7 +136,7 @@ def side_by_side(station: Station, stop: threading.Event, frames: int | None,
         elif station.trigger is not None:
             shots = ahead(one_a_press(captured, station.trigger, stop), "capture")
         else:
-            shots = ahead(captured, "capture")
+            shots = captured  # a thread of its own would cost more than it gains: the camera is read in one already
         sights = ahead(prepare(pipeline, into("prepare", shots), model, frames, archived), "prepare")
         answers = infer(pipeline, into("infer", sights))
         try:

@@ -125,7 +125,9 @@ class WatchedCamera:
             if isinstance(error, FrameError) or not self._live:
                 raise
             raise self._lose(_named(error)) from error
-        self._asked = False
+        self._asked = not self._live and frame is not None
+        if self._asked:  # what is on disk grows no older: the next is decoded while this one is judged
+            reader.ask()
         return frame
 
     def _trusted(self, frame: Frame) -> Frame:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -294,3 +295,29 @@ def test_an_emulated_frame_says_so() -> None:
     assert [frame and frame.metadata for frame in frames] == [
         {"source": "emulated: synthetic pre_b seed 1", "emulated": "no fault"},
         {"source": "emulated: synthetic pre_b seed 2", "emulated": "black, noisy"}]
+
+
+def test_what_is_on_disk_is_read_ahead() -> None:
+    read: SimpleQueue[int] = SimpleQueue()
+
+    class Folder:
+        """Stand-in: three pictures, and what was read of them."""
+
+        given = 0
+
+        def read(self) -> Frame | None:
+            self.given += 1
+            read.put(self.given)
+            return None if self.given > 3 else Frame(np.full((64, 64, 3), self.given, np.uint8), "")
+
+        def close(self) -> None:
+            pass
+
+    with closing(WatchedCamera(Folder, live=False)) as camera:
+        for number in (1, 2, 3):
+            frame = camera.read()
+            assert frame is not None
+            assert frame.rgb[0, 0, 0] == number
+            assert read.get(timeout=20) == number
+        assert read.get(timeout=20) == 4  # nobody has asked for it yet
+        assert camera.read() is None
