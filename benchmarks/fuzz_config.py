@@ -28,7 +28,7 @@ from alledge.device.station import open_station  # noqa: E402
 from alledge.errors import AlledgeError  # noqa: E402
 from tests.device.conftest import make_bundle, onnx_model  # noqa: E402
 
-LONGEST = 1000  # characters of a sentence
+LONGEST = 10_000  # characters: a path of thousands is quoted as it is
 SOUND = """[camera]
 uri = "synthetic://?seed=1&size=64"
 [bundle]
