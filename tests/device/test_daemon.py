@@ -172,6 +172,25 @@ def test_a_failure_while_judging_is_a_field_without_a_verdict(bundle_of: Callabl
         assert acknowledged(daemon.lines) == stored(tmp_path)
 
 
+def test_an_accelerator_that_dies_costs_no_field(coral_bundle: Bundle, edge_tpu: Callable[[str], None],
+                                                 tmp_path: Path) -> None:
+    """The stub of an Edge TPU, in its child."""
+    with Process(write_config(tmp_path, coral_bundle)) as daemon:
+        assert daemon.event("result")["result"]["engine"] == "coral"
+        edge_tpu("segfault")
+        daemon.event("fault-began", fault="engine-on-cpu")
+        daemon.until(lambda: "the CPU stands in" in daemon.state()["status"])
+        edge_tpu("ok")
+        ended = daemon.lines.index(daemon.event("fault-ended", fault="engine-on-cpu"))
+        daemon.event("result", ended)
+        assert daemon.end() == 0
+        sound(daemon.lines)
+        verdicts = [line["result"] for line in daemon.lines if line["event"] == "result"]
+        assert {verdict["engine"] for verdict in verdicts} == {"coral", "tflite for coral"}
+        assert all(verdict["probabilities"] for verdict in verdicts)
+        assert acknowledged(daemon.lines) == stored(tmp_path)
+
+
 def test_a_failure_while_storing_is_said_and_over_by_itself(tflite_bundle: Bundle, tmp_path: Path) -> None:
     frames = tmp_path / "captures" / "frames"
     with Process(write_config(tmp_path, tflite_bundle, "synthetic://?size=96", archive=str(frames.parent))) as daemon:
