@@ -205,6 +205,7 @@ def main() -> int:
                 else:
                     kill_in(state, folder, found)
             folder.judge(found)
+            print(json.dumps(found), file=sys.stderr, flush=True)  # what is known if it is ended
         took = starts(root / "starts", options.starts, chance)
     if took:
         found["start_to_ready_s"] = {name: round(float(np.percentile(took, at)), 2)

@@ -82,10 +82,10 @@ def test_a_service_manager_hears_it_start_work_and_stop(tflite_bundle: Bundle, t
 
 
 def test_a_new_configuration_is_taken_and_a_wrong_one_is_not(tflite_bundle: Bundle, tmp_path: Path) -> None:
-    config = write_config(tmp_path, tflite_bundle)
+    config = write_config(tmp_path, tflite_bundle, every_s=1.0)  # a screen lasts until the next field
     with Process(config) as daemon:
         daemon.event("result")
-        write_config(tmp_path, tflite_bundle, database=str(tmp_path / "other.db"), note="second")
+        write_config(tmp_path, tflite_bundle, every_s=1.0, database=str(tmp_path / "other.db"), note="second")
         before = daemon.send(signal.SIGHUP)
         daemon.event("reloaded", before)
         assert daemon.event("result", before + 1 + daemon.lines[before:].index(daemon.event("reloaded", before)))[
