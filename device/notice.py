@@ -95,5 +95,6 @@ def over(fault: Fault) -> Notice:
 
 
 def _sentence(text: str) -> str:
-    """With a capital letter and a full stop, as it stands alone on a screen."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", ")")) else ".")
+    """With a capital letter (but for a file's name) and a full stop, as it stands alone on a screen."""
+    start = text[:1].upper() if text.partition(" ")[0].isalpha() else text[:1]
+    return start + text[1:] + ("" if text.endswith((".", "!", "?", ")")) else ".")
