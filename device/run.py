@@ -205,7 +205,7 @@ def _close_sample(station: Station) -> Iterator[SampleVerdict]:
     if verdict is None:
         return
     if station.showing is not None:
-        station.showing.post(sample_scene(verdict))
+        station.showing.post(sample_scene(verdict), whole=True)
     yield verdict
 
 
