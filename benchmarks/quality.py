@@ -43,12 +43,30 @@ def dark_corner(field: Field, share: float) -> Field:
     return dark
 
 
+def layers(field: Field, more: float) -> Field:
+    """So many layers of cells more over the field: itself, turned, its optical density above glass added."""
+    density = -np.log((field.astype(np.float32) + 1) / 256)
+    cells = np.maximum(density - np.quantile(density.reshape(-1, 3), 0.1, axis=0).astype(np.float32), 0)
+    for turn in range(int(np.ceil(more))):
+        density += min(1.0, more - turn) * np.rot90(cells, turn + 1)
+    return np.clip(256 * np.exp(-density) - 1, 0, 255).round().astype(np.uint8)
+
+
+def darker_stain(field: Field, times: float) -> Field:
+    """All optical density above glass times a factor."""
+    density = -np.log((field.astype(np.float32) + 1) / 256)
+    glass = np.quantile(density.reshape(-1, 3), 0.1, axis=0).astype(np.float32)
+    return np.clip(256 * np.exp(-(glass + times * (density - glass))) - 1, 0, 255).round().astype(np.uint8)
+
+
 SWEEPS: dict[str, tuple[str, tuple[float, ...], Callable[[Field, float], Field]]] = {
     "blur": ("px sigma", (0.5, 1, 1.5, 2, 2.5, 3), lambda f, x: blur(f, x, f, _RANDOM)),
     "more light": ("stops", (0.25, 0.5, 0.75, 1), lambda f, x: exposure(f, x, f, _RANDOM)),
     "less light": ("stops", (0.5, 1, 1.5, 2, 3), lambda f, x: exposure(f, -x, f, _RANDOM)),
     "yellow cast": ("of the paper's", (1, 1.3, 1.7, 2.2), lambda f, x: yellow_cast(f, x, f, _RANDOM)),
     "dark corner": ("of the width", (0.05, 0.1, 0.2, 0.4), dark_corner),
+    "layers of cells": ("more", (0.5, 1, 1.5, 2, 3), layers),
+    "darker stain": ("times", (1.5, 2, 3), darker_stain),
     "noise": ("levels sigma", (4, 8, 16), lambda f, x: noise(f, x, f, np.random.default_rng(1))),
 }
 
@@ -132,8 +150,8 @@ check. Intervals: 95 %, Wilson's, fields taken as independent.
 |---|---|---|---|---|---|---|
 {newline.join(rows)}
 
-Not measured here: smears that are too thick, layers of cells over each other, damaged cells, other laboratories'
-optics; nothing here refuses a field for being crowded. Limits were set after a first look at the same images.
+Layers of cells are fields laid over themselves, turned: not measured here are smears that were really too thick,
+damaged cells and other laboratories' optics. Limits were set after a first look at the same images.
 """
 
 

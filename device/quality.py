@@ -11,15 +11,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from alledge.glass import glass_colour
+from alledge.glass import glass_colour, quantile
 
 FINE, COARSE = 1.5, 3.0  # px sigma: detail that a blur of 2 px takes, and detail that it leaves
 FOCUS_MIN = 2.0  # fine over coarse detail; 98 of 100 clean fields have more
 LEVEL_MIN = 140.0  # grey level 0-255; clean fields measured 151 to 245
 SATURATED_MAX = 0.35  # share of pixels at grey level 255; clean fields stayed below 0.28
 BLACK_MAX = 0.10  # share of pixels; clean fields stayed below 0.003
+GLASS_MIN = 0.30  # share of bare glass; clean fields measured 0.32 to 0.94, of two other laboratories 0.34 to 0.83
 CAST_MAX = 1.5  # stops between the channels of the glass; clean fields stayed below 0.25
 GLASS_SHARE = 0.30  # brightest share of a field, by green
+_BARE, _BRIGHTEST = 0.85, 0.99  # glass is nearly as bright as the brightest: share of that, and which quantile it is
 _WHITE, _BLACK = 255, 5  # grey levels from which on a pixel counts as burnt out, or as black
 _LEAST = 1e-6
 
@@ -32,16 +34,20 @@ def measure(tile: NDArray[np.uint8]) -> dict[str, float]:
             in the field, blur takes the former first.
         level: mean grey level, 0-255.
         saturated, black: shares of pixels at grey level 255 and of black ones, 0-1.
+        glass: share of the picture that is bare glass, 0-1, by green; there is little where cells lie over each other.
         cast: stops between the strongest and the weakest channel of bare glass, the brightest part of the field.
     """
     grey = cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY)
     histogram = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel()
+    green = np.asarray(cv2.extractChannel(tile, 1), np.uint8)
+    bare = cv2.compare(green, int(np.ceil(_BARE * quantile(green, _BRIGHTEST))), cv2.CMP_GE)
     glass = glass_colour(tile, GLASS_SHARE) + 1.0
     return {
         "focus": _detail(grey, FINE) / max(_detail(grey, COARSE), _LEAST),
         "level": float(cv2.mean(grey)[0]),
         "saturated": float(histogram[_WHITE:].sum() / grey.size),
         "black": float(histogram[:_BLACK + 1].sum() / grey.size),
+        "glass": cv2.countNonZero(bare) / green.size,
         "cast": float(np.log2(glass.max() / glass.min())),
     }
 
@@ -57,6 +63,9 @@ def complaints(quality: Mapping[str, float]) -> tuple[str, ...]:
     if quality["saturated"] > SATURATED_MAX:
         found.append(f"overexposed: {quality['saturated']:.0%} of the picture is burnt out; turn the lamp down or "
                      "expose shorter")
+    if quality["glass"] < GLASS_MIN and quality["black"] <= BLACK_MAX:
+        found.append(f"crowded or too thick: {quality['glass']:.0%} of the picture is bare glass, at least "
+                     f"{GLASS_MIN:.0%} are needed; move to where cells lie side by side")
     if quality["cast"] > CAST_MAX:
         found.append(f"colour cast: empty glass is off by {quality['cast']:.1f} stops; set the white balance on an "
                      "empty part of the slide")

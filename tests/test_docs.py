@@ -121,7 +121,7 @@ def test_the_page_on_quality_has_every_figure_and_limit():
     text = (ROOT / "docs" / "quality.md").read_text("utf-8")
     figures = quality.measure(np.zeros((64, 64, 3), np.uint8))
     assert all(f"| `{name}` |" in text for name in figures)
-    bad = {"focus": 0.0, "level": 0.0, "saturated": 1.0, "black": 0.0, "cast": 9.0}
+    bad = {"focus": 0.0, "level": 0.0, "saturated": 1.0, "black": 0.0, "glass": 0.0, "cast": 9.0}
     said = {sentence.partition(":")[0] for sentence in quality.complaints(bad)}
     said |= {sentence.partition(":")[0] for sentence in quality.complaints({**bad, "black": 1.0})}
     assert len(said) == len(figures)
@@ -131,3 +131,4 @@ def test_the_page_on_quality_has_every_figure_and_limit():
     for share in (quality.SATURATED_MAX, quality.BLACK_MAX):
         assert f"above {share:.0%}".replace("%", " %") in text
     assert f"below {quality.LEVEL_MIN:.0f} |" in text
+    assert f"below {quality.GLASS_MIN:.0%} |".replace("%", " %") in text

@@ -42,6 +42,7 @@ def test_clean_fields_are_not_complained_about(seed: int) -> None:
     (lambda rgb: (rgb * 0.3).astype(np.uint8), "too dark"),
     (lambda rgb: np.where(np.arange(224)[:, None, None] < 100, 0, rgb).astype(np.uint8), "partly black"),
     (lambda rgb: np.clip(rgb.astype(int) + 90, 0, 255).astype(np.uint8), "overexposed"),
+    (lambda rgb: np.minimum.reduce([np.rot90(rgb, turn) for turn in range(4)]), "crowded or too thick"),
 ])
 def test_a_spoiled_field_is_complained_about(spoil: Callable[[Any], Any], said: str) -> None:
     found = complaints(measure(spoil(draw_field("pre_b", 3, 224).rgb)))
@@ -55,6 +56,7 @@ def test_quality_figures_of_a_known_picture() -> None:
     assert figures["black"] == pytest.approx(0.75)
     assert figures["saturated"] == pytest.approx(0.25)
     assert figures["level"] == pytest.approx(255 / 4)
+    assert figures["glass"] == pytest.approx(0.25)
 
 
 def test_a_confident_field_gets_its_class() -> None:
