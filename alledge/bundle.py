@@ -53,7 +53,8 @@ class Bundle:
         """
         path = Path(path)
         if not path.is_file():
-            raise UsageError(f"{path}: expected a bundle made by `alledge convert`, found no such file")
+            raise UsageError(f"{path}: expected a bundle made by `alledge convert`, found "
+                             f"{'a folder' if path.is_dir() else 'no such file'}")
         try:
             manifest, members = _read(path)
         except OSError as error:

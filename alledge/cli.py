@@ -98,7 +98,7 @@ def main() -> None:
     except OSError as error:
         if debug:
             raise
-        print(f"error: {error.filename or 'standard output'}: {error.strerror or error}", file=sys.stderr)
+        print(f"error: {error.filename or 'a file or standard output'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(AlledgeError.exit_code)
     except ImportError as error:
         if debug or (error.name or "alledge").startswith("alledge"):

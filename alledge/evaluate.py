@@ -92,6 +92,9 @@ def _learned(provenance: Mapping[str, Any], dataset: Dataset, subset: str) -> bo
 
 
 def _open(model: Path, engine: str | None) -> Judge:
+    if not model.exists():
+        raise UsageError(f"{model}: expected a run folder of `alledge train` or a bundle of `alledge convert`, found "
+                         "neither")
     judge: Judge = (stage("train.predict").RunJudge(model) if is_run(model) else
                     stage("device.predict").BundleJudge(model, engine))
     return judge

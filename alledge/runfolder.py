@@ -1,5 +1,6 @@
 """The folder that training hands to conversion: its file names, its record, and nothing about how it was made."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,11 @@ class Tiles(BaseModel):
 
     pixels: NDArray[np.uint8]
     truth: NDArray[np.int64]
+
+
+def joined(parts: Sequence[Tiles]) -> Tiles:
+    """The tiles of all parts, one part after the other."""
+    return Tiles(pixels=np.concatenate([p.pixels for p in parts]), truth=np.concatenate([p.truth for p in parts]))
 
 
 def is_run(path: Path) -> bool:

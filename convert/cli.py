@@ -27,7 +27,8 @@ def convert(
     target: Annotated[str | None, typer.Option(show_default=False, help="cpu, coral, jetson-nano, jetson-orin or onnx; "
                                                "also tflite, edgetpu, jetson, engine.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", show_default=False,
-                                             help="Bundle to write; else RUN/TARGET.alledge.")] = None,
+                                             help="Bundle to write; else RUN/TARGET.alledge, or "
+                                             "TARGET.alledge here without a RUN.")] = None,
     allow_drop: Annotated[bool, typer.Option("--allow-drop", help="Write the bundle even if it lost more accuracy "
                                              "than the gate allows; it says so from then on.")] = False,
     compiler: Annotated[Path | None, typer.Option(metavar="PATH", show_default=False,
@@ -88,6 +89,7 @@ def _convert(run: Path | None, target: str | None, out: Path | None, options: An
     if target is None:
         raise UsageError(f"--target is missing: expected one of {', '.join(TARGETS)}")
     wanted = parse_target(target)
+    _check_meant(wanted, options)
     if run is None:
         run, out = reference.RUN, out or Path(f"{wanted}.alledge")  # never into the installed package
     if options.split is not None and options.data is None:
@@ -102,6 +104,16 @@ def _convert(run: Path | None, target: str | None, out: Path | None, options: An
         emit(done.to_json())
     else:
         typer.echo(_summary(done, report))
+
+
+def _check_meant(target: str, options: Any) -> None:
+    """Options that concern another target would do nothing, which nobody expects."""
+    for name, given, targets in (("compiler", options.compiler, ("coral",)),
+                                 ("allow-cpu-fallback", options.allow_cpu_fallback, ("coral",)),
+                                 ("board-memory", options.board_memory, ("jetson-nano", "jetson-orin"))):
+        if given and target not in targets:
+            raise UsageError(f"--{name} is only for --target {' or '.join(targets)}, received --target {target}: leave "
+                             "it away")
 
 
 def _finish(bundle: Path, run: Path | None, target: str | None, out: Path | None, options: Any, json: bool) -> None:

@@ -81,7 +81,7 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
         GateNotMet: when the converted model lost too much or gives unlike goldens, and `options.allow_drop` is False.
     """
     options = replace(options, precision=parse_precision(options.precision, target))
-    demand_memory(run)
+    demand_memory(run, target)
     say("reading the run")
     trained = open_trained(run, options.data, options.split)
     out = checked_out(out or run / f"{_stem(target, options)}{SUFFIX}")

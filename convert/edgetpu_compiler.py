@@ -64,7 +64,7 @@ def find_compiler(wanted: Path | None) -> Compiler | None:
         UsageError: when `wanted` is not one.
         BackendMissing: when it cannot run here or is too old for the attention's operations.
     """
-    found = shutil.which(wanted or NAME)
+    found = shutil.which(NAME if wanted is None else wanted.absolute() if wanted.exists() else wanted)
     if wanted is not None and found is None:
         raise UsageError(f"--compiler {wanted}: expected an executable {NAME}, found none there")
     if found is None:

@@ -12,6 +12,7 @@ from .half import to_half
 from .jetson_nano import NOT_YET_SEEN
 from .onnx_float import onnx_bundle
 from .onnx_graph import layers_with, to_onnx
+from .onnx_layer_error import errors_of
 from .onnx_run import run_plainly
 from .options import Options
 from .quantise_onnx import quantise
@@ -33,9 +34,11 @@ def convert(trained: Trained, options: Options) -> Converted:
     """
     int8 = options.precision != "fp16"
     plain = to_onnx(trained.model)
-    content = quantise(plain, ranging_tensors(trained)) if int8 else to_half(plain)
+    tiles = ranging_tensors(trained)
+    content = quantise(plain, tiles) if int8 else to_half(plain)
     rows = lint(content, TENSORRT, partial(layers_with, trained.model))
     memory = demand_memory(content, options.board_memory or MEMORY)
     how = ", in INT8 from the Q/DQ pairs" if int8 else ", in FP16"
     return onnx_bundle(content, "tensorrt", rows, INT8_TOLERANCE if int8 else HALF_TOLERANCE, NOT_YET_SEEN.format(how),
-                       others={"unfused": partial(run_plainly, content)}, facts={"board_memory": memory.to_json()})
+                       others={"unfused": partial(run_plainly, content)}, facts={"board_memory": memory.to_json()},
+                       layers=errors_of(content, plain, tiles) if int8 else ())

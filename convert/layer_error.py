@@ -23,18 +23,20 @@ class LayerError:
     Attributes:
         place: position among the weighted operations, from 0; layer: name of its output in the graph.
         error: root mean square of (integer - float) over that of float; 0 is exact, 1 is noise as large as the signal.
-        clipped: share of outputs on the first or last of the 256 levels whose float value lies beyond them.
+        clipped: share of outputs on the first or last of the 256 levels whose float value lies beyond them; None where
+            outputs are not stored in 8 bits.
     """
 
     place: int
     op: str
     layer: str
     error: float
-    clipped: float
+    clipped: float | None
 
     def to_json(self) -> dict[str, Any]:
         """Plain types only, to four decimals."""
-        return {**asdict(self), "error": round(self.error, 4), "clipped": round(self.clipped, 4)}
+        clipped = None if self.clipped is None else round(self.clipped, 4)
+        return {**asdict(self), "error": round(self.error, 4), "clipped": clipped}
 
 
 def errors_of(model: Any, content: bytes, tiles: Sequence[NDArray[np.float32]]) -> tuple[LayerError, ...]:

@@ -126,7 +126,7 @@ def _row(operator: OperatorInfo) -> Operation:
 def _shapes(operator: OperatorInfo) -> str:
     sides = ["x".join(map(str, t.shape)) or "1" for t in (*operator.inputs, operator.outputs[0])]
     first = [side for side, t in zip(sides, operator.inputs, strict=False) if not t.constant]
-    return f"{' , '.join(first)} -> {sides[-1]}"
+    return f"{', '.join(first)} \N{RIGHTWARDS ARROW} {sides[-1]}"
 
 
 def _share_before(found: Sequence[OperatorInfo], rows: Sequence[Operation]) -> float:

@@ -8,34 +8,37 @@ import zipfile
 from pathlib import Path
 
 from alledge.errors import AlledgeError
+from alledge.manifest import Target
 from alledge.runfolder import CALIBRATION_TILES, HELD_OUT_TILES, MODEL
 
 MEMINFO = Path("/proc/meminfo")
 GROUP = Path("/sys/fs/cgroup")  # of a container: its own limit, version 2
 _LIBRARIES = 1.8 * 2**30  # TensorFlow, its converter and ONNX Runtime, bytes
-_PER_WEIGHT = 24  # bytes of memory per byte of the run's weights: copies in Keras, graphs, converter, interpreters
+_PER_WEIGHT = 26  # bytes of memory per byte of the run's weights: copies in Keras, graphs, converter, interpreters
+_PER_JETSON_WEIGHT = 70  # ... and in tf2onnx and ONNX Runtime, which fold a network while others hold it
 _OTHER_TILES = 200 * 224 * 224 * 3  # bytes of drawn smears or of images given with --data
 _PER_PIXEL = 8  # bytes per byte of stored tiles: two copies as float32
 
 
-def demand_memory(run: Path) -> None:
-    """Compare what converting a run takes with what this machine has, swap included.
+def demand_memory(run: Path, target: Target) -> None:
+    """Compare what converting a run for a target takes with what this machine has, swap included.
 
     Raises:
         AlledgeError: when it is too little.
     """
-    needed, available = estimate(run), available_memory()
+    needed, available = estimate(run, target), available_memory()
     if available is not None and available < needed:
-        raise AlledgeError(f"{run}: converting it needs about {needed / 2**30:.1f} GiB of memory, and this machine has "
-                           f"{available / 2**30:.1f} GiB left with its swap: convert it on a desktop, or on any "
-                           "machine with more, and copy the bundle here")
+        raise AlledgeError(f"{run}: converting it for {target} needs about {needed / 2**30:.1f} GiB of memory, and "
+                           f"this machine has {available / 2**30:.1f} GiB left with its swap: convert it on a desktop, "
+                           "or on any machine with more, and copy the bundle here")
 
 
-def estimate(run: Path) -> float:
-    """Bytes of memory that converting a run takes at most."""
+def estimate(run: Path, target: Target) -> float:
+    """Bytes of memory that converting a run for a target takes at most."""
     model = run / MODEL
+    per_weight = _PER_WEIGHT if target in ("cpu", "coral") else _PER_JETSON_WEIGHT
     tiles = sum(_unpacked(run / name) for name in (CALIBRATION_TILES, HELD_OUT_TILES))
-    return _LIBRARIES + _PER_WEIGHT * (model.stat().st_size if model.is_file() else 0) + _PER_PIXEL * tiles
+    return _LIBRARIES + per_weight * (model.stat().st_size if model.is_file() else 0) + _PER_PIXEL * tiles
 
 
 def available_memory() -> float | None:

@@ -7,6 +7,7 @@ from typing import Any
 from alledge.manifest import Engine
 
 from .converted import Converted, Operation, Run
+from .layer_error import LayerError
 from .onnx_graph import to_onnx
 from .onnx_run import ONNX_RUNTIME, count_operations, run, specs
 from .options import Options
@@ -27,9 +28,10 @@ def convert(trained: Trained, options: Options) -> Converted:
 
 
 def onnx_bundle(content: bytes, engine: Engine, rows: tuple[Operation, ...], tolerance: float, *warnings: str,
-                others: Mapping[str, Run] | None = None, facts: Mapping[str, Any] | None = None) -> Converted:
+                others: Mapping[str, Run] | None = None, facts: Mapping[str, Any] | None = None,
+                layers: tuple[LayerError, ...] = ()) -> Converted:
     """An ONNX model as every target that ships one describes it. others: kernel sets beside ONNX Runtime's own."""
     tensors = specs(content)
     return Converted(content, "model.onnx", engine, tensors["image"], tensors["probs"], tensors["embedding"],
                      {ONNX_RUNTIME: partial(run, content), **(others or {})}, rows, tolerance, facts=facts or {},
-                     warnings=warnings)
+                     layers=layers, warnings=warnings)

@@ -28,9 +28,9 @@ def listed(lines: Sequence[str]) -> str:
 
 
 def gates(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """What was demanded, what was measured."""
-    return _table((), (f"<th>{escape(name)}{_verdict(gate['passed'])}<td>{escape(_facts(gate))}"
-                       for name, gate in found.items()))
+    """What was demanded, what was measured, and what was only looked at."""
+    return _table((), (f"<th>{escape(name)}{_verdict(gate['passed']) if 'passed' in gate else _TOLD}"
+                       f"<td>{escape(_facts(gate))}" for name, gate in found.items()))
 
 
 def sizes(members: Mapping[str, int], whole: int, float_bytes: int) -> str:
@@ -75,13 +75,13 @@ def images(judgement: Judgement, sample: Sample) -> str:
 def layers(rows: Sequence[LayerError]) -> str:
     """Integer against float, layer by layer."""
     if not rows:
-        return "<p>Not listed for this target: its layers are not in 8-bit TFLite.</p>"
+        return "<p>None: nothing is computed in 8 bits.</p>"
     told = (f"<td class=number>{r.place}<td>{escape(r.layer)}<td>{escape(r.op)}<td class=number>{r.error:.1%}"
-            f"<td class=number>{r.clipped:.2%}" for r in rows[:LAYERS])
+            f"<td class=number>{'' if r.clipped is None else f'{r.clipped:.2%}'}" for r in rows[:LAYERS])
     return (_table(("place", "layer", "operation", "error", "clipped"), told)
             + f"<p>The worst {min(LAYERS, len(rows))} of {len(rows)}. Error: root mean square of the difference to "
               "float over that of float, everything before the layer included. Clipped: share of values beyond the "
-              "range.</p>")
+              "range, where they are stored in 8 bits.</p>")
 
 
 def calibration(settings: Calibration) -> str:
@@ -119,6 +119,9 @@ def _taken(step: Mapping[str, Any]) -> str:
 def _table(head: Sequence[str], rows: Iterable[str]) -> str:
     top = "".join(f"<th>{title}" for title in head)
     return f"<table>{f'<tr>{top}' if top else ''}{''.join(f'<tr>{row}' for row in rows)}</table>"
+
+
+_TOLD = "<td>for information"
 
 
 def _verdict(passed: bool) -> str:

@@ -11,7 +11,7 @@ from alledge.verdict import RESEARCH_USE_ONLY
 
 _TABLES = {
     "ladder": ("rung", "holds", "float_max_abs", "reason"),
-    "operations": ("op", "count", "layer", "mapped", "reason", "remedy"),
+    "operations": ("op", "count", "layer", "version", "shapes", "mapped", "reason", "remedy"),
     "layers": ("place", "layer", "op", "error", "clipped"),
     "remedies": ("ranging_tiles", "agreement", "passed"),
 }
@@ -58,7 +58,7 @@ def lines(bundle: Bundle, trusted: Collection[str] = ()) -> list[str]:
         "latency": "not limited" if manifest.latency_ms is None else f"up to {manifest.latency_ms:g} ms a field",
     }
     members = [f"  {m.sha256[:16]}  {m.size:>10}  {m.name}" for m in manifest.members]
-    return [*(f"{name:<14} {value}" for name, value in facts.items()),
+    return [*(f"{name:<14} {value}" for name, value in facts.items()), *_sentences(manifest.metrics),
             "metrics:", *_leaves(manifest.metrics), *_tables(manifest.metrics),
             "made from:", *_leaves(manifest.provenance),
             "members, all verified:", *members, *(_card(bundle) or "").splitlines(), RESEARCH_USE_ONLY]
@@ -84,11 +84,14 @@ def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[str]:
 def _tables(metrics: dict[str, Any]) -> Iterator[str]:
     """Conversion's tables: one line a row, a column as wide as its widest cell."""
     for name, columns in _TABLES.items():
-        rows = [[_short(row.get(column, "")) for column in columns] for row in metrics.get(name, [])]
+        rows = [[_cell(row.get(column)) for column in columns] for row in metrics.get(name, [])]
         if rows:
             widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
             yield f"{name}:"
             yield from ("  " + "  ".join(map(str.ljust, cells, widths)).rstrip() for cells in (list(columns), *rows))
+
+
+def _sentences(metrics: dict[str, Any]) -> Iterator[str]:
     for name in _SENTENCES:
         if metrics.get(name):
             yield f"{name}:"
@@ -119,6 +122,11 @@ def _release(manifest: Manifest) -> str:
 def _tensor(spec: TensorSpec) -> str:
     scaled = "" if spec.dtype == "float32" else f" scale {spec.scale:.6g} zero {spec.zero_point}"
     return f"{spec.name} {spec.dtype} {'x'.join(map(str, spec.shape))}{scaled}"
+
+
+def _cell(value: Any) -> str:
+    """Of a table: whole, whatever its length."""
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _short(value: Any) -> str:

@@ -27,6 +27,7 @@ class Backbone:
         learning_rate: peak of Adam's schedule, with and without pretrained weights.
         augmentation: strength, see `augment`.
         dropout: share of the head's inputs left out in training.
+        pretrained: whether there are ImageNet weights of it.
         taps: layers whose maps the head `nuclei` reads; the last map when there are none.
     """
 
@@ -39,6 +40,7 @@ class Backbone:
     learning_rate: tuple[float, float] = (1e-4, 1e-3)  # paper, Table 3; without pretrained weights Adam's own
     augmentation: float = 1.0
     dropout: float = 0.3
+    pretrained: bool = True
     taps: tuple[str, ...] = ()
 
 
@@ -65,6 +67,23 @@ def find(backbone: str) -> Backbone:
     return BACKBONES[backbone]
 
 
+def check_weights(backbone: str, weights: str) -> None:
+    """Find out whether weights can be had and fit, before minutes go into reading images.
+
+    Raises:
+        UsageError, WeightsMissing, DataError: as `feature_maps`.
+    """
+    if weights != "none":
+        size = find(backbone).size
+        feature_maps(backbone, keras.Input((size, size, 3)), weights)
+        keras.utils.clear_session(free_memory=False)  # names of layers count from 1 again: they are part of a run's id
+
+
+def default_weights(backbone: str) -> str:
+    """`imagenet` where there are such weights."""
+    return "imagenet" if find(backbone).pretrained else "none"
+
+
 def feature_maps(backbone: str, image: Any, weights: str, tapped: bool = False) -> list[Any]:
     """Apply a backbone to an image tensor and return its last feature map [n, h, w, channels], or its tapped ones.
 
@@ -75,11 +94,13 @@ def feature_maps(backbone: str, image: Any, weights: str, tapped: bool = False) 
         tapped: return the maps of the row's `taps`. Pretrained weights up to the last tap then stay as they are.
 
     Raises:
-        UsageError: for an unknown backbone.
+        UsageError: for an unknown backbone, or one without ImageNet weights.
         WeightsMissing: when they cannot be downloaded.
         DataError: when the file is cut short or belongs to another network.
     """
     row = find(backbone)
+    if weights == "imagenet" and not row.pretrained:
+        raise UsageError(f"there are no ImageNet weights of {backbone}: choose --weights none, or another --backbone")
     try:
         model = row.build(image, "imagenet" if weights == "imagenet" else None)
     except Exception as error:  # Keras raises bare Exception when the download fails
@@ -195,5 +216,6 @@ BACKBONES = {
     "densenet201": Backbone(_application("DenseNet201"), 224, *_TORCH, frozen_until="conv3_block12_concat"),
     # made for 600 px, but the smears of the paper's data set are 224 px: enlarging them is seven times the work
     "efficientnetb7": Backbone(_application("EfficientNetB7"), 224, *_TORCH, _scale_outside, "block3g_add"),
-    "tiny": Backbone(_tiny, 112, *_PLUS_MINUS_ONE, learning_rate=(3e-3, 3e-3), augmentation=0.2, dropout=0.0),
+    "tiny": Backbone(_tiny, 112, *_PLUS_MINUS_ONE, learning_rate=(3e-3, 3e-3), augmentation=0.2, dropout=0.0,
+                     pretrained=False),
 }

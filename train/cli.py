@@ -8,6 +8,7 @@ import typer
 
 from alledge.dataset import FOLD_COLUMNS, read_dataset
 from alledge.errors import DataError, UsageError
+from alledge.labels import TITLES
 from alledge.output import Progress, command_group, emit
 from alledge.quiet import quiet
 from alledge.runfolder import RECORD, REPORT, TrainingRecord, read_record
@@ -29,7 +30,8 @@ def train(
                                          "mobilenetv2), compact (self-attention sized for a board; default for the "
                                          "others), mhsa (the paper's) or plain (no attention).")] = None,
     loss: Annotated[str, typer.Option(help="focal or crossentropy.")] = "focal",
-    weights: Annotated[str, typer.Option(help="imagenet (downloaded by Keras), none, or a weights file.")] = "imagenet",
+    weights: Annotated[str | None, typer.Option(show_default=False, help="imagenet (downloaded by Keras; default where "
+                                                "there are such), none, or a weights file.")] = None,
     segment: Annotated[str, typer.Option(help="What the network sees: none (all), or nuclei by paper or "
                                          "stain.")] = "none",
     epochs: Annotated[int | None, typer.Option(min=1, max=1000, show_default=False,
@@ -55,12 +57,13 @@ def train(
     if folds and distribute == "workers":
         raise UsageError("--folds and --distribute workers do not go together: train the folds on one machine each")
     with quiet() as person:
+        from .backbones import default_weights
         from .crossval import cross_validate
         from .fit import train as fit
         from .options import Options, default_batch, default_epochs, default_head
 
         progress = Progress(person)
-        head = head or default_head(backbone)
+        head, weights = head or default_head(backbone), weights or default_weights(backbone)
         options = Options(backbone, head, loss, weights, segment, epochs or default_epochs(backbone, head, weights),
                           batch or default_batch(backbone, head, weights), seed, precision, distribute)
         if folds:
@@ -94,8 +97,9 @@ def explain(
         emit(found)
         return
     shares = ", ".join(f"{name.replace('_', '-')} {heat['inside_nuclei']:.0%}" for name, heat in found["maps"].items())
-    typer.echo(f"{found['verdict']} (most likely {found['most_likely']}, {found['confidence']:.0%}); share inside the "
-               f"nuclei: {shares} (they cover {found['coverage']:.0%}); {out}")
+    verdict = TITLES.get(found["verdict"], f"Inconclusive (most likely {TITLES[found['most_likely']]})")
+    typer.echo(f"{verdict}, {found['confidence']:.0%}; share inside the nuclei: {shares} (they cover "
+               f"{found['coverage']:.0%}); {out}")
 
 
 def reproduce(

@@ -20,6 +20,7 @@ CAPTIONS = {
 }
 MARGIN, PANEL, BOTTOM, HEIGHT = 0.25, 3.4, 0.95, 5.75  # inches
 _INK, _SOFT, _WARNING = "#1c2430", "#5a6675", "#7a1420"
+_PEAK = 4  # times the even share: the least that is painted as "most", so that an even map is not painted hot
 _HEAT = "viridis"  # even in lightness, readable without red against green
 
 mpl.use("Agg")
@@ -76,7 +77,7 @@ def _overlay(axes: Any, tile: NDArray[np.uint8], heat: NDArray[Any], mask: Mask)
     side = tile.shape[0]
     grey = cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY)
     axes.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=(0, side, side, 0))
-    strength = heat / heat.max() if heat.max() > 0 else heat
+    strength = heat / max(float(heat.max()), _PEAK / heat.size)
     smooth = np.clip(cv2.resize(strength, (side, side), interpolation=cv2.INTER_CUBIC), 0, 1)
     axes.imshow(smooth, cmap=_HEAT, vmin=0, vmax=1, alpha=0.75 * smooth, extent=(0, side, side, 0))
     if 0 < mask.coverage < 1:

@@ -86,14 +86,28 @@ def lead(m: Mapping[str, Any]) -> str:
         return f"Of {m['n']} images it had never seen, this network answered none: all were inconclusive."
     missed = m["malignant"]["missed"]
     told = {0: "No malignant image was", 1: "One malignant image was"}.get(missed, f"{missed} malignant images were")
+    unseen = m["per_class"]["benign"]["n"] and not m["malignant"]["specificity"]
+    benign = ", and no benign one recognised" if unseen else ""
     return (f"Of {m['n']} images it had never seen, this network answered {percent(answered / m['n'])} and was right "
             f"on {percent(m['accuracy_when_answered'])} of those {interval(m, 'accuracy_when_answered')}. {told} "
-            "answered as benign.")
+            f"answered as benign{benign}. {unlearned(m)}".strip())
+
+
+def unlearned(m: Mapping[str, Any]) -> str:
+    """A warning where a network is no better than one that always names the commonest class; else ""."""
+    commonest = max(scores["n"] for scores in m["per_class"].values()) / m["n"]
+    low, _ = m.get("accuracy_group_ci95") or m["accuracy_ci95"]
+    if low > commonest:
+        return ""
+    return (f"It has not been shown to have learned anything: it is right on {percent(m['accuracy'])} "
+            f"{interval(m, 'accuracy')}, and always naming the commonest class would be right on {percent(commonest)}. "
+            "Its answers mean nothing.")
 
 
 def proves(record: TrainingRecord) -> list[str]:
     """What the figures may be taken for: disjointness, colour, number of groups. A sentence or two each."""
-    return [disjointness(record), _beside_colour(record.metrics), _independence(record.metrics),
+    return [disjointness(record), *filter(None, [unlearned(record.metrics)]), _beside_colour(record.metrics),
+            _independence(record.metrics),
             "One laboratory's images say nothing about another laboratory, stain, microscope or patient group."]
 
 

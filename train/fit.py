@@ -11,12 +11,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from alledge import __version__
-from alledge.calibration import Calibration, answered, apply_temperature, fit_calibration, fit_gate, gate_input
+from alledge.calibration import fit_calibration, fit_gate, gate_input
 from alledge.dataset import SUBSETS, Dataset, Item
-from alledge.errors import DataError
+from alledge.errors import DataError, OutputError
 from alledge.labels import LABELS
 from alledge.metrics import score
 from alledge.output import Progress
@@ -29,20 +28,22 @@ from alledge.runfolder import (
     MODEL,
     Tiles,
     TrainingRecord,
+    joined,
     write_record,
     write_tiles,
 )
 
-from .backbones import preprocessing_for
+from .backbones import check_weights, preprocessing_for
 from .baseline import histogram_accuracy
 from .batches import predict
 from .card import write_card
 from .checkpoint import forget
-from .findings import composition
+from .findings import composition, unlearned
 from .frozen import Taught, teach
 from .heads import NUCLEI
 from .learn import learn
 from .options import Options, trains_head_alone
+from .predict import judge_tiles
 from .protocol import SPLIT, Protocol
 from .recipe import Recipe
 from .report import write_report
@@ -57,26 +58,24 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress,
     Where a head is taught alone it learns from `train` and `val` rows and is calibrated out of fold, see `frozen`.
 
     Raises:
-        DataError: when a subset is empty or lacks a class that another one has.
+        DataError: when there are no test rows, or training or validation rows lack a class.
         UsageError: for options that are out of range.
     """
     items = {name: dataset.subset(name) for name in SUBSETS}
     _check_subsets(items)
+    check_weights(options.backbone, options.weights)
     preprocessing = preprocessing_for(options.backbone, options.segment, protocol.size, options.head == NUCLEI)
     tiles = protocol.read(items, preprocessing, progress)
     progress.say(f"{', '.join(f'{len(t.truth)} {name}' for name, t in tiles.items())} images, {preprocessing.size} px")
-    absent = set(LABELS) - {i.label for i in items["train"]}
-    if absent:
-        progress.say(f"warning: no image of {', '.join(sorted(absent))}: this network will not name it")
     started = time.monotonic()
     alone = protocol == SPLIT and trains_head_alone(options.backbone, options.head, options.weights)
     recipe = protocol.recipe(options)
-    taught = (teach(_joined(tiles["train"], tiles["val"]), [i.group for name in ("train", "val") for i in items[name]],
+    taught = (teach(joined([tiles["train"], tiles["val"]]), [i.group for name in ("train", "val") for i in items[name]],
                     preprocessing, options, recipe, progress, out) if alone else
               _learn(tiles, preprocessing, options, recipe, progress, out))
     seconds = time.monotonic() - started
     model, calibration = taught.model, taught.calibration
-    probabilities, sure = _judge(model, tiles["test"], preprocessing, calibration)
+    probabilities, sure = judge_tiles(model, tiles["test"].pixels, preprocessing, calibration)
     out.mkdir(parents=True, exist_ok=True)
     write_predictions(out / PREDICTIONS, items["test"], probabilities, sure)
     record = TrainingRecord(
@@ -92,6 +91,9 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress,
         out_of_fold=alone,
         palette=fit_palette(tiles["train"].pixels, tiles["train"].truth),
     )
+    doubt = unlearned(record.metrics)
+    if doubt:
+        progress.say(f"warning: {doubt}")
     _write_run(out, model, tiles, record)
     write_report(out, record, tiles["test"])
     write_card(out, record)
@@ -110,20 +112,12 @@ def _learn(tiles: dict[str, Tiles], preprocessing: Preprocessing, options: Optio
     return Taught(model, history, fit_calibration(raw, distances, tiles["val"].truth, gate))
 
 
-def _judge(model: keras.Model, tiles: Tiles, preprocessing: Preprocessing,
-           calibration: Calibration) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Calibrated probabilities [n, 4] and which were answered [n]."""
-    raw, embeddings = predict(model, tiles.pixels, preprocessing)
-    probabilities = apply_temperature(raw, calibration.temperature)
-    return probabilities, answered(probabilities, gate_input(embeddings, tiles.pixels), calibration)
-
-
-def _joined(*parts: Tiles) -> Tiles:
-    return Tiles(pixels=np.concatenate([p.pixels for p in parts]), truth=np.concatenate([p.truth for p in parts]))
-
-
 def _write_run(out: Path, model: keras.Model, tiles: dict[str, Tiles], record: TrainingRecord) -> None:
-    keras.Model(model.inputs, model.output, name=model.name).save(out / MODEL)  # uncompiled: no Adam slots
+    try:
+        keras.Model(model.inputs, model.output, name=model.name).save(out / MODEL)  # uncompiled: no Adam slots
+    except OSError as error:
+        raise OutputError(f"{out / MODEL}: cannot be written ({error.strerror or error}); make room and run the same "
+                          "command again: finished epochs are kept") from error
     seed = int(record.options["seed"])
     write_tiles(out, CALIBRATION_TILES, _sample(tiles["train"], KEPT_TILES, seed))
     write_tiles(out, HELD_OUT_TILES, tiles["val"])
@@ -163,11 +157,11 @@ def describe(dataset: Dataset, items: dict[str, tuple[Item, ...]], seconds: floa
 
 
 def _check_subsets(items: dict[str, tuple[Item, ...]]) -> None:
-    everywhere = {i.label for rows in items.values() for i in rows}
-    for name, rows in items.items():
-        lacking = everywhere - {i.label for i in rows}
-        if lacking and name != "test":
-            raise DataError(f"the {name} rows hold no image of {', '.join(sorted(lacking))}: expected every class in "
-                            "each of train and val; add images or change the split")
+    for name in ("train", "val"):
+        found = {i.label for i in items[name]}
+        lacking = [label for label in LABELS if label not in found]
+        if lacking:
+            raise DataError(f"the {name} rows hold no image of {', '.join(lacking)}: expected every class in each of "
+                            "train and val; add images or change the split")
     if not items["test"]:
         raise DataError("the split has no test rows: expected some, or the run could not be judged")

@@ -22,7 +22,7 @@ from alledge.errors import DataError
 from alledge.labels import LABELS
 from alledge.output import Progress
 from alledge.preprocess import Preprocessing
-from alledge.runfolder import Tiles
+from alledge.runfolder import Tiles, joined
 
 from .augment import augment
 from .batches import read_tiles
@@ -93,7 +93,7 @@ class Paper:
         if not self.leaky:
             return {"train": _fill(pools["train"], self.per_class - n_val, draws),
                     "val": _fill(pools["val"], n_val, draws), "test": test}
-        pool = _join([pools[name] for name in ("test", "train", "val")])
+        pool = joined([pools[name] for name in ("test", "train", "val")])
         whole = _fill(pool, self.per_class, draws, barred=len(items["test"]))
         place = np.concatenate([draws.permutation(np.flatnonzero(whole.truth == c)) for c in np.unique(whole.truth)])
         to_val = np.arange(len(place)) % self.per_class < n_val
@@ -109,7 +109,7 @@ def recipe(options: Options) -> Recipe:
 def _with_twins(rows: Sequence[Item], preprocessing: Preprocessing, progress: Progress) -> Tiles:
     """Originals, then their segmented twins in the same order."""
     with progress.bar("reading and segmenting", 2 * len(rows)) as step:
-        return _join([read_tiles(rows, preprocessing.model_copy(update={"segment": mode}), step, progress.say)
+        return joined([read_tiles(rows, preprocessing.model_copy(update={"segment": mode}), step, progress.say)
                       for mode in ("none", "paper")])
 
 
@@ -130,10 +130,6 @@ def _fill(pool: Tiles, per_class: int, draws: np.random.Generator, barred: int =
     for i, (row, copy) in enumerate(zip(rows, copied, strict=True)):
         pixels[i] = augment(pool.pixels[row], draws) if copy else pool.pixels[row]
     return Tiles(pixels=pixels, truth=pool.truth[rows])
-
-
-def _join(parts: Sequence[Tiles]) -> Tiles:
-    return Tiles(pixels=np.concatenate([p.pixels for p in parts]), truth=np.concatenate([p.truth for p in parts]))
 
 
 def _rows(tiles: Tiles, rows: NDArray[np.intp]) -> Tiles:

@@ -107,7 +107,7 @@ def risk_curve(coverage: Sequence[float], risk: Sequence[float], answered: float
         if error is not None:
             axes.plot(answered, error, "o", color=AMBER, ms=7, zorder=3, label="this run's rules")
             axes.legend(frameon=False, fontsize=8, loc="upper left")
-        top = max(0.02, 1.25 * max(*risk, error or 0.0))
+        top = min(1.02, max(0.02, 1.25 * max(*risk, error or 0.0)))
         axes.set(xlabel="share of images answered, the surest first", ylabel="wrong among the answered", xlim=(0, 1.02),
                  ylim=(0, top), title="Risk and coverage")
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from alledge.calibration import answered, apply_temperature, gate_input
+from alledge.calibration import Calibration, answered, apply_temperature, gate_input
 from alledge.errors import DataError
 from alledge.labels import LABELS
-from alledge.preprocess import prepare_field
+from alledge.preprocess import Preprocessing, prepare_field
 from alledge.runfolder import model_file, read_record
 
 from .batches import predict
@@ -30,6 +30,14 @@ def load_model(run: Path) -> keras.Model:
         return keras.models.load_model(path, compile=False)
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: not a complete Keras model ({str(error).splitlines()[0]})") from error
+
+
+def judge_tiles(model: keras.Model, pixels: NDArray[np.uint8], preprocessing: Preprocessing,
+                calibration: Calibration) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Calibrated probabilities [n, 4] of tiles uint8 [n, S, S, c], and which are answered [n]."""
+    raw, embeddings = predict(model, pixels, preprocessing)
+    probabilities = apply_temperature(raw, calibration.temperature)
+    return probabilities, answered(probabilities, gate_input(embeddings, pixels), calibration)
 
 
 class RunJudge:
@@ -57,11 +65,9 @@ class RunJudge:
         """Nothing is held that Python does not free."""
 
     def _judge(self, fields: list[NDArray[np.uint8]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        settings, calibration = self._record.preprocessing, self._record.calibration
+        settings = self._record.preprocessing
         tiles = np.stack([prepare_field(f, settings).tile for f in fields])
-        raw, embeddings = predict(self._model, tiles, settings)
-        probabilities = apply_temperature(raw, calibration.temperature)
-        return probabilities, answered(probabilities, gate_input(embeddings, tiles), calibration)
+        return judge_tiles(self._model, tiles, settings, self._record.calibration)
 
 
 def _chunks(fields: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from alledge.dataset import Dataset
 from alledge.errors import AlledgeError, DataError, MemoryExhausted, UsageError, WeightsMissing
 from alledge.files import write_bytes
@@ -17,7 +15,7 @@ from alledge.output import Progress
 from alledge.runfolder import is_run, read_record
 
 from . import paper
-from .backbones import feature_maps, find
+from .backbones import find
 from .comparison import Cell, compare, page
 from .crossval import check_same
 from .fit import train
@@ -150,16 +148,16 @@ def _train(dataset: Dataset, run: Path, options: Options, progress: Progress, pr
             raise DataError(f"{run}: holds a run with another --per-class; choose another --out")
         progress.say(f"{run.name}: complete already, kept")
         return
-    if options.weights == "imagenet":
-        feature_maps(options.backbone, keras.Input((224, 224, 3)), "imagenet")  # before minutes go into reading images
     progress.say(f"{run.name}: training")
     train(dataset, run, options, progress, protocol)
 
 
 def _write(out: Path, plan: Plan, command: str, compared: Mapping[str, Any]) -> dict[str, Any]:
+    own = [f" --{name} {given}" for name, given, usual in (("backbones", ",".join(plan.backbones), ""),
+                                                           ("weights", plan.weights, "imagenet")) if given != usual]
     report = {"table": plan.table, "title": TABLES[plan.table].title, "protocol": plan.protocol,
-              "command": command, "date": datetime.date.today().isoformat(), "machine": platform.machine(),
-              **compared}
+              "command": command + "".join(own), "date": datetime.date.today().isoformat(),
+              "machine": platform.machine(), **compared}
     name = f"table-{plan.table}-{plan.protocol}"
     write_bytes(out / f"{name}.json", json.dumps(report, indent=1).encode())
     write_bytes(out / f"{name}.md", page(report).encode())

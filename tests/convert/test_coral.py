@@ -128,6 +128,14 @@ def test_the_ladder_stops_at_the_first_form_that_the_compiler_takes_whole(split,
     assert [a.rung for a in tried] == [a.rung for a in attempts[:rung + 1]]
 
 
+def test_a_compiler_in_the_current_folder_is_found(stand_in, monkeypatch):
+    script = stand_in("whole")
+    monkeypatch.chdir(script.parent)
+    found = find_compiler(Path(script.name))
+    assert found is not None
+    assert found.path == script
+
+
 def test_a_split_bundle_has_its_head_and_names_its_stand_in(split):
     manifest = split[0].bundle.manifest
     names = {member.name for member in manifest.members}

@@ -292,3 +292,17 @@ def test_corrected_biases_halve_the_mean_error_of_rounding_and_add_no_operation(
         errors["corrected"].append(np.abs(mean(corrected) - mean(network_)).mean())
         errors["plain"].append(np.abs(mean(plain) - mean(network_)).mean())
     assert np.mean(errors["corrected"]) < 0.5 * np.mean(errors["plain"])
+
+
+def test_layers_of_an_int8_network_are_listed_by_their_error():
+    from alledge.convert.onnx_layer_error import errors_of
+    from alledge.convert.quantise_onnx import quantise
+
+    rng = np.random.default_rng(1)
+    tiles = [rng.uniform(0, 2, (1, 4, 16, 16)).astype(np.float32) for _ in range(16)]
+    network_ = convolutions()
+    rows = errors_of(quantise(network_, tiles), network_, tiles)
+    assert [row.error for row in rows] == sorted((row.error for row in rows), reverse=True)
+    assert {(row.place, row.op) for row in rows} == {(0, "Conv"), (1, "Conv"), (2, "Gemm")}
+    assert next(row.error for row in rows if row.place == 0) == 0  # stays in float, and nothing is before it
+    assert 0 < min(row.error for row in rows if row.place) < 0.1

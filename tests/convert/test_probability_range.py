@@ -46,5 +46,15 @@ def test_a_sure_field_adds_up_to_one_although_every_tile_was_dull():
 
 def test_no_sum_of_two_opinions_falls_halfway_between_two_steps():
     """Kernels round halves differently; their multipliers have at least 16 bits."""
-    steps = np.array([(0.7 * a + 0.3 * b) / 256 * 511 / 2 for a, b in product(range(256), repeat=2)])
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    with quiet():
+        content = quantise(two_opinions(), [np.zeros((1, 16, 16, 3), np.float32)], -1.0, 1.0)
+    model = schema.ModelT.InitFromPackedBuf(content)
+    adds = [operator for operator in model.subgraphs[0].operators
+            if model.operatorCodes[operator.opcodeIndex].builtinCode == schema.BuiltinOperator.ADD]
+    assert len(adds) == 1
+    one, other, total = (float(model.subgraphs[0].tensors[i].quantization.scale[0])
+                         for i in (*adds[0].inputs, *adds[0].outputs))
+    steps = np.array([(a * one + b * other) / total for a, b in product(range(256), repeat=2)])
     assert np.abs(steps % 1 - 0.5).min() > 1e-4

@@ -201,6 +201,9 @@ def test_one_class_and_a_bad_image_are_one_sentence(alledge, smears, tmp_path):
     shutil.copytree(smears / "benign", root / "benign")
     one_sentence(alledge("train", "--data", root, *TINY, "--out", tmp_path / "r"), 1, "at least two")
     shutil.copytree(smears / "pro_b", root / "pro_b")
+    one_sentence(alledge("train", "--data", root, *TINY, "--out", tmp_path / "r"), 1, "no image of early_pre_b, pre_b")
+    for label in ("early_pre_b", "pre_b"):
+        shutil.copytree(smears / label, root / label)
     (root / "pro_b" / "bad.png").write_text("no image")
     one_sentence(alledge("train", "--data", root, *TINY, "--out", tmp_path / "r"), 1, "bad.png")
     assert not (tmp_path / "r" / "training.json").exists()
