@@ -270,9 +270,8 @@ HEAD = """# Every backbone for every board
 
 Command: `python benchmarks/conversions.py WORK`. {machine}, {cores} cores, Python {python}, no GPU and no
 board. Random weights, compact head, {tiles} drawn tiles for ranges and as many to judge on: what is shown is that it
-converts, how large it is and what it costs, not how well it sees. One conversion per cell, so spread is not measured;
-times hold
-for whatever else the machine had to do then, so two rows are not a comparison of speed. What is
+converts, how large it is and what it costs, not how well it sees. One conversion per cell, so spread is not measured,
+and the machine had other work to do: two rows are no comparison of speed. What is
 *not measured here* is filled in when the command is run again: it keeps what is finished.
 
 - *operations*: of the converted file. *lint*: for `coral` against the Edge TPU's table (no compiler was run), for the

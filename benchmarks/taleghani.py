@@ -1,6 +1,6 @@
 """Real images, cross-validated: float and int8 figures with intervals, beside the colour histogram.
 
-    alledge train --data DIR --split CSV --folds group  --weights W --out RUNS/group    (likewise family, block and random)
+    alledge train --data DIR --split CSV --folds group  --weights W --out RUNS/group    (family, block, random)
     python benchmarks/strangers.py DRAWN
     python benchmarks/taleghani.py RUNS --data DIR --split CSV --foreign FOLDER DRAWN
 

@@ -217,7 +217,7 @@ def test_damaged_runs_are_refused(trained, alledge, smears, tmp_path):
     one_sentence(alledge("evaluate", damaged, "--data", smears), 1, "model.keras")
     (damaged / "training.json").write_text("{}")
     one_sentence(alledge("evaluate", damaged, "--data", smears), 1, "not a training record")
-    one_sentence(alledge("evaluate", tmp_path / "absent", "--data", smears), 2, "no such file")
+    one_sentence(alledge("evaluate", tmp_path / "absent", "--data", smears), 2, "found neither")
 
 
 def test_audit_says_how_much_colour_alone_knows(alledge, smears, tmp_path):
