@@ -21,7 +21,7 @@ from threading import Event
 from time import perf_counter
 
 from alledge.config import DeviceConfig, DisplaySettings
-from alledge.errors import EngineError, UsageError
+from alledge.errors import EngineError, OutputError, UsageError
 from alledge.labels import LABELS
 from alledge.sample import SampleVerdict
 from alledge.verdict import Verdict
@@ -86,19 +86,23 @@ def bench(config: DeviceConfig, plan: Plan | None = None, sensors: Sensors | Non
         folder = Path(name)
         drawn = _drawn(folder, bundle.manifest.preprocessing.size)
         started = starts(config, folder, drawn[0], plan.starts)
-        watch = Watch(sensors or Sensors(root), root)
         processes.forget_peak()
-        watch.start()
-        begin = perf_counter()
-        with open_pipeline(config) as pipeline:
-            opened_ms = (perf_counter() - begin) * 1e3
+        with Watch(sensors or Sensors(root), root) as watch, _opened(config) as (pipeline, begin, opened_ms):
             single = _one_by_one(folder, pipeline, drawn, plan)
             rss = processes.rss_mib()
             together = _side_by_side(folder, pipeline, drawn, plan)
             peak = processes.peak_rss_mib()
-            conditions = watch.stop(folder)
+            conditions = watch.conditions(folder)
         return report(bundle.manifest, config, plan, started, opened_ms, single, together, (rss, peak), conditions,
                       began=begin, root=root)
+
+
+@contextmanager
+def _opened(config: DeviceConfig) -> Iterator[tuple[Pipeline, float, float]]:
+    """A pipeline; when opening it began, seconds of `perf_counter`; and how long it took, ms."""
+    began = perf_counter()
+    with open_pipeline(config) as pipeline:
+        yield pipeline, began, (perf_counter() - began) * 1e3
 
 
 def near(path: Path) -> Path:
@@ -110,8 +114,10 @@ def near(path: Path) -> Path:
 def _drawn(folder: Path, size: int) -> list[Path]:
     """Fields of all classes in turn; drawn by another process, whose memory and warm caches are not measured."""
     smears = folder / "smears"
-    subprocess.run([sys.executable, "-m", "alledge", "synth", smears, "--per-class", str(_DRAWN), "--size", str(size)],
-                   check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-m", "alledge", "synth", smears, "--per-class", str(_DRAWN), "--size",
+                           str(size)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OutputError(f"fields to measure with cannot be drawn: {done.stderr.strip().removeprefix('error: ')}")
     classes = [sorted((smears / label).glob("*.png")) for label in LABELS]
     return list(chain.from_iterable(zip(*classes, strict=True)))
 

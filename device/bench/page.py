@@ -65,7 +65,7 @@ def course(found: Report) -> str:
     for tick in up.ticks():
         parts += [svg.line(_LEFT, up(tick), _WIDTH - 20, up(tick)),
                   svg.text(_LEFT - 6, up(tick) + 4, svg.short(tick), "end")]
-    parts += [svg.dot(time(at[i]), up(totals[i]), svg.BLUE if warm[i] else svg.AMBER, opacity=0.55)
+    parts += [svg.dot(time(at[i]), up(totals[i]), svg.BLUE if warm[i] else svg.AMBER, 1.8, 0.7)
               for i in _thinned(totals)]
     parts.append(svg.path([(time(at[i]), up(value)) for i, value in _running(totals)], svg.INK))
     for number, (name, title) in enumerate(panels):
@@ -96,7 +96,7 @@ def _distribution(found: Report, stage: str, samples: Sequence[float], axis: svg
 def _panel(seen: Sequence[tuple[float, float]], title: str, time: svg.Axis, top: int) -> list[str]:
     values = [value for _, value in seen]
     slack = (max(values) - min(values)) * 0.15 or max(values) * 0.02 or 1.0
-    up = svg.Axis(min(values) - slack, max(values) + slack, top + _PANEL - 12, top + 8)
+    up = svg.Axis(min(values) - slack, max(values) + slack, top + _PANEL - 10, top + 16)
     ends = (min(values), max(values)) if min(values) < max(values) else (max(values),)
     return [svg.text(4, top + 4, title, bold=True),
             *(svg.text(_LEFT - 6, up(end) + 4, svg.short(end), "end") for end in ends),

@@ -78,7 +78,7 @@ class Sensors:
 
     def read(self) -> Reading:
         """How the machine is now."""
-        slowed = tuple(read(cooler / "type") for cooler in self._coolers if number(cooler / "cur_state"))
+        slowed = tuple(read(cooler / "type") for cooler in self._coolers if (number(cooler / "cur_state") or 0) > 0)
         return Reading(_least([_scaled(clock, 1e-3) for clock in self._clocks]),
                        _least([_scaled(gpu, 1e-6) for gpu in self._gpus]),
                        max(filter(None, (_scaled(zone, 1e-3) for zone in self._zones)), default=None),

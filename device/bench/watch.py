@@ -11,7 +11,7 @@ from .processes import Usage, usage
 from .sensors import Reading, Sensors
 
 LOOKS_LEAST = 5  # for a mean power
-PERIOD_S = 1.0  # between two looks; each costs about a millisecond, a user's power command what it costs
+PERIOD_S = 1.0  # between two looks, so that looking takes next to nothing of what is measured
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Conditions:
 
 
 class Watch:
-    """In a thread of its own, from `start` to `stop`.
+    """In a thread of its own, from `with` on; the clock of `at_s` starts there.
 
     Args:
         sensors: of the machine; root: where its files are.
@@ -67,18 +67,21 @@ class Watch:
         self._enough = Event()
         self._thread = Thread(target=self._look, name="watch", daemon=True)
 
-    def start(self) -> None:
-        """Begin; the clock of `at_s` starts here."""
+    def __enter__(self) -> "Watch":
         self._flags = self._sensors.firmware_flags()
         self._counts, self._before = self._sensors.slowdowns(), self._used()
         self._began = perf_counter()
         self._thread.start()
+        return self
 
-    def stop(self, folder: Path) -> Conditions:
-        """End, and say what was seen. folder: what was written to."""
-        after = self._used()
+    def __exit__(self, *raised: object) -> None:
         self._enough.set()
         self._thread.join()
+
+    def conditions(self, folder: Path) -> Conditions:
+        """What was seen so far; nothing is looked at from here on. folder: what was written to."""
+        after = self._used()
+        self.__exit__()
         self._looks.append((perf_counter() - self._began, self._sensors.read()))
         now, since = self._sensors.firmware_flags()
         new = (*now, *self._flags[0], *(flag for flag in since if flag not in self._flags[1]))

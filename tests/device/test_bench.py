@@ -258,15 +258,9 @@ def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
 def test_what_happens_while_one_looks_is_seen(tmp_path: Path) -> None:
     says = Says(vcgencmd="throttled=0x20000\n")
     root = emulated(tmp_path, {**PI4, **ORIN})
-    watch = Watch(Sensors(root, says), root, period_s=0.01)
-    watch.start()
-    _until(lambda: len(watch._looks) > LOOKS_LEAST)
-    (root / "sys/class/thermal/thermal_zone0/temp").write_text("85000\n")
-    (root / "sys/class/hwmon/hwmon3/oc3_event_cnt").write_text("9\n")
-    says.answers["vcgencmd"] = "throttled=0x60000\n"
-    seen = len(watch._looks)
-    _until(lambda: len(watch._looks) > seen + 1)
-    held = watch.stop(tmp_path)
+    with Watch(Sensors(root, says), root, period_s=0.01) as watch:
+        _until(lambda: len(watch._looks) > LOOKS_LEAST)
+        held = _heated(root, says, watch)
     assert held.slowed == ("throttled",)
     assert held.slowed_before == ("clock capped by the firmware",)
     assert held.slowdowns == {"over-current oc3": 2}
@@ -274,6 +268,15 @@ def test_what_happens_while_one_looks_is_seen(tmp_path: Path) -> None:
     assert held.watts(0.0, 60.0) == pytest.approx(5.04)
     assert held.watts(60.0, 61.0) is None
     assert 0 <= (held.others or 0.0) <= 1
+
+
+def _heated(root: Path, says: Says, watch: Watch) -> Conditions:
+    (root / "sys/class/thermal/thermal_zone0/temp").write_text("85000\n")
+    (root / "sys/class/hwmon/hwmon3/oc3_event_cnt").write_text("9\n")
+    says.answers["vcgencmd"] = "throttled=0x60000\n"
+    seen = len(watch._looks)
+    _until(lambda: len(watch._looks) > seen + 1)
+    return watch.conditions(root)
 
 
 def _until(true: Callable[[], bool]) -> None:
