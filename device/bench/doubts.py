@@ -20,8 +20,8 @@ def doubts(held: Conditions, fields: int, drift: float | None) -> Iterator[str]:
     yield from _clock(held)
     yield from _company(held)
     if drift is not None and not 1 / DRIFT_MOST <= drift <= DRIFT_MOST:
-        yield (f"not steady: the last fifth of the fields took {drift:.2f} times what the first took; more --warm-up, "
-               "a fan, or --seconds 600 shows where it settles")
+        yield (f"not steady: the last fifth of the fields took {drift:.2f} times what the first took; "
+               f"{'cool it' if drift > 1 else 'use more --warm-up'}, and see with --seconds 600 where it settles")
     if held.filesystem in _IN_MEMORY:
         yield (f"results were written to memory ({held.filesystem}), which says nothing of a disk or card; configure "
                "[results] database on the disk that a device uses")

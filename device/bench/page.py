@@ -26,7 +26,7 @@ def as_page(found: Report) -> bytes:
              ("side by side", f"{found.throughput_fps:.0f} fields/s"),
              ("start to first verdict", f"{found.first_verdict_ms / 1e3:.2f} s"),
              ("memory at most", f"{found.peak_rss_mib:.0f} MiB"),
-             ("energy per field", "not measured" if found.joule is None else f"{found.joule:.2f} J"))
+             *(() if found.joule is None else (("energy per field", f"{found.joule:.3f} J"),)))
     told = "".join(f"<div><span>{escape(name)}</span><b>{escape(value)}</b></div>" for name, value in facts)
     warned = "".join(f"<li class=bad>{escape(sentence)}" for sentence in found.warnings)
     body = (f"<p class=lead>{escape(where)}, {found.machine['cores']} cores · engine {escape(found.engine)}, "
