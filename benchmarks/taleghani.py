@@ -230,8 +230,8 @@ regression on an 8x8x8 colour histogram of the same rows: what colour alone know
 the confidence threshold and the domain gate, both fitted on training rows by heads that had not seen them.
 
 Head, segmentation and augmentation were chosen by looking at the stain families ([recipe.md](recipe.md),
-[inputs.md](inputs.md)), so their figures are a little too good; what validation alone would have chosen of dropout,
-weight decay and augmentation stands in [regularisation.md](regularisation.md).
+[inputs.md](inputs.md)), so their figures are a little too good. Dropout and
+weight decay were not varied ([regularisation.md](regularisation.md)).
 
 {head}
 {rows}

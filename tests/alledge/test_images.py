@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alledge.device.machine import peak_rss_mib
+from alledge.device.bench.processes import peak_rss_mib
 from alledge.errors import ImageError, OutputError, UsageError
 from alledge.images import decode_image, encode_png, find_images, read_image, write_png
 from alledge.synthetic import draw_field
