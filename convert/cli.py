@@ -27,8 +27,7 @@ def convert(
     target: Annotated[str | None, typer.Option(show_default=False, help="cpu, coral, jetson-nano, jetson-orin or onnx; "
                                                "also tflite, edgetpu, jetson, engine.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", show_default=False,
-                                             help="Bundle to write; else RUN/TARGET.alledge, or "
-                                             "TARGET.alledge here without a RUN.")] = None,
+                                             help="Bundle; else TARGET.alledge in RUN, or here.")] = None,
     allow_drop: Annotated[bool, typer.Option("--allow-drop", help="Write the bundle even if it lost more accuracy "
                                              "than the gate allows; it says so from then on.")] = False,
     compiler: Annotated[Path | None, typer.Option(metavar="PATH", show_default=False,
