@@ -63,7 +63,8 @@ def test_what_is_not_measured_is_listed_with_its_command_and_no_figure_is_invent
     assert missing["missing"] == {"reason": "not trained yet", "command": "alledge reproduce --backbones vgg19"}
     text = page(report)
     assert "| tiny | plain | focal | not at hand |" in text
-    assert text.count("`alledge reproduce --backbones ") == 8
+    assert "`alledge reproduce --backbones tiny --weights none`, " in text
+    assert text.count("`alledge reproduce --backbones ") == 1 + 8
     assert "histogram" in text
     assert "RESEARCH USE ONLY" in text
 
