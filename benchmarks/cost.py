@@ -12,17 +12,16 @@ import datetime
 import os
 import platform
 import tempfile
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from time import process_time
 
 import cv2
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
+from turns import Step, repeats, seconds
 
 from alledge import reference
 from alledge.bundle import Bundle
@@ -46,8 +45,6 @@ SIZES = ((224, 224), (640, 480), (1280, 720), (1920, 1080), (4056, 3040))
 CELLS = (0, 4, 12, 30)  # white cells that are asked for in a field
 SAMPLES = (5, 50, 500)  # fields
 LEAST_S = 0.02  # of processor time per measurement, so that the clock's steps do not matter
-
-Step = Callable[[], object]
 
 
 def main() -> None:
@@ -123,24 +120,12 @@ def pooled(verdict: Verdict, fields: int) -> object:
 
 def measured(steps: dict[tuple[str, str], Step], rounds: int) -> dict[tuple[str, str], NDArray[np.float64]]:
     """Milliseconds of processor time of every step in every round."""
-    times = {name: repeats(step) for name, step in steps.items()}
+    times = {name: repeats(step, LEAST_S) for name, step in steps.items()}
     taken: dict[tuple[str, str], list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            began = process_time()
-            for _ in range(times[name]):
-                step()
-            taken[name].append((process_time() - began) / times[name] * 1e3)
+            taken[name].append(seconds(step, times[name]) * 1e3)
     return {name: np.array(values) for name, values in taken.items()}
-
-
-def repeats(step: Step) -> int:
-    """How often a step is run per measurement; it is warm afterwards."""
-    began, count = process_time(), 0
-    while process_time() - began < LEAST_S:
-        step()
-        count += 1
-    return count
 
 
 def sizes_in_bytes(pipeline: Pipeline) -> dict[str, int]:

@@ -14,14 +14,14 @@ import json
 import sys
 import tempfile
 import tracemalloc
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from statistics import median
-from time import process_time
 
 import cv2
+from turns import Step, repeats, seconds
 
 from alledge import reference
 from alledge.bundle import Bundle
@@ -37,10 +37,8 @@ from alledge.synthetic import draw_field
 from alledge.verdict import Verdict
 
 COMMITTED = Path(__file__).parent / "reference" / "ratios.csv"
-BAND, TRIES, LEAST_S, ROWS = 1.8, 3, 0.004, 40
+BAND, TRIES, LEAST_S, ROWS = 1.8, 3, 0.01, 40
 FRAME = (1280, 720)
-
-Step = Callable[[], object]
 
 
 def main() -> None:
@@ -96,29 +94,12 @@ def ratios(steps: dict[str, Step], names: Iterable[str], rounds: int) -> dict[st
     """How many conversions of a tile each of the named steps costs."""
     tile = draw_field("pre_b", 1).rgb
     measure = partial(cv2.cvtColor, tile, cv2.COLOR_RGB2LAB)
-    times = {name: repeats(steps[name]) for name in names}
-    once, taken = repeats(measure), {name: list[float]() for name in names}
+    times = {name: repeats(steps[name], LEAST_S) for name in names}
+    once, taken = repeats(measure, LEAST_S), {name: list[float]() for name in names}
     for _ in range(rounds):
         for name, values in taken.items():
             values.append(seconds(steps[name], times[name]) / seconds(measure, once))
     return {name: median(values) for name, values in taken.items()}
-
-
-def seconds(step: Step, times: int) -> float:
-    """Of processor time, once."""
-    began = process_time()
-    for _ in range(times):
-        step()
-    return (process_time() - began) / times
-
-
-def repeats(step: Step) -> int:
-    """How often a step is run per measurement; it is warm afterwards."""
-    began, count = process_time(), 0
-    while process_time() - began < LEAST_S:
-        step()
-        count += 1
-    return count
 
 
 def counts(pipeline: Pipeline, verdict: Verdict) -> dict[str, int]:
