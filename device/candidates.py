@@ -2,13 +2,14 @@
 
 import shutil
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 from alledge.bundle import SUFFIX, Bundle
 from alledge.config import DeviceConfig
 from alledge.errors import AlledgeError, BundleRefused, OutputError, UsageError
 from alledge.manifest import Manifest
+
+from .admission import open_bundle
 
 _MOST = 32  # files of a folder that are looked at: each is read as a whole
 _MEGABYTE = 10**6
@@ -33,15 +34,9 @@ def candidate(source: Path, config: DeviceConfig, installed: Manifest | None, ro
     if not config.bundle.trusted_keys:
         raise UsageError("this device trusts no key, so nothing can be installed: add trusted_keys to [bundle] in its "
                          "configuration; `alledge keys show` prints the line")
-    bundle = _newest(source, config, installed, say) if source.is_dir() else _admitted(source, config, installed)
+    bundle = (_newest(source, config, installed, say) if source.is_dir() else
+              open_bundle(source, config.bundle, installed))
     _check_room(bundle, room, config.results.floor)
-    return bundle
-
-
-def _admitted(path: Path, config: DeviceConfig, installed: Manifest | None) -> Bundle:
-    bundle = Bundle.open(path, config.bundle.trusted_keys)
-    bundle.check_board(config.bundle.board)
-    bundle.check_current(date.today(), installed)
     return bundle
 
 
@@ -50,7 +45,7 @@ def _newest(folder: Path, config: DeviceConfig, installed: Manifest | None, say:
     files = sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
     for path in files[:_MOST]:
         try:
-            found.append(_admitted(path, config, installed))
+            found.append(open_bundle(path, config.bundle, installed))
         except AlledgeError as error:
             refused.append(str(error))
     if not files:

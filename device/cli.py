@@ -146,10 +146,9 @@ def bench(
     from .bench.measure import bench as measure
     from .bench.plan import Plan
     from .bench.sensors import sensors
-    from .settling import with_installed
 
     settings = _settings(config, bundle=bundle, engine=engine, threads=threads, display=display)
-    settings = settings if bundle is not None else with_installed(settings)
+    settings = _with_installed(settings, bundle)
     plan = Plan(frames, seconds, warm_up, starts, camera, None if display is None else settings.display)
     ready = delivery(out, csv, compare, 1 + band / 100)
     ready.deliver(measure(settings, plan, sensors(power_command)), as_json)
@@ -169,10 +168,8 @@ def doctor(
       alledge doctor model.alledge     (replays its goldens as well)
     """
     from .doctor import examine, judge, table
-    from .settling import with_installed
 
-    settings = _settings(config, bundle=bundle)
-    settings = settings if bundle is not None else with_installed(settings)
+    settings = _with_installed(_settings(config, bundle=bundle), bundle)
     checks = examine(settings)
     present({"checks": [check.to_json() for check in checks]}, table(checks), as_json)
     judge(checks)
@@ -274,6 +271,13 @@ def _draft(config: Path | None, *, bundle: Path | None = None, camera: str | Non
     changes = {section: getattr(settings, section).model_copy(
         update={key: value for key, value in values.items() if value is not None}) for section, values in said.items()}
     return settings.model_copy(update=changes).with_faults(faults)
+
+
+def _with_installed(settings: "DeviceConfig", bundle: Path | None) -> "DeviceConfig":
+    """With the installed bundle, unless the command line names one."""
+    from .settling import with_installed
+
+    return settings if bundle is not None else with_installed(settings)
 
 
 def _named(name: str | None, configured: str | None) -> dict[str, Any]:

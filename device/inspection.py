@@ -53,7 +53,7 @@ def lines(bundle: Bundle, trusted: Collection[str] = ()) -> list[str]:
         "goldens": f"{len(manifest.goldens)}, probabilities within {manifest.tolerance:g}",
         "gate": _gate(bundle),
         "signature": bundle.signature_in_words(trusted),
-        "release": _release(manifest),
+        "release": f"{release_of(manifest)}{'' if manifest.expires else ', never expires'}",
         "boards": ", ".join(manifest.compatible or ["all of its target"]),
         "latency": "not limited" if manifest.latency_ms is None else f"up to {manifest.latency_ms:g} ms a field",
     }
@@ -112,10 +112,11 @@ def _gate(bundle: Bundle) -> str:
     return "met" if gates else "not told"
 
 
-def _release(manifest: Manifest) -> str:
+def release_of(manifest: Manifest) -> str:
+    """Its number, and its last day if it has one."""
     number = "not numbered" if manifest.release is None else f"release {manifest.release}"
     if manifest.expires is None:
-        return f"{number}, never expires"
+        return number
     return f"{number}, {'expired' if date.today() > manifest.expires else 'expires'} on {manifest.expires}"
 
 

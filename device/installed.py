@@ -1,12 +1,12 @@
 """What is installed on this device, and what happened to it, as JSON and in words."""
 
 from dataclasses import asdict
-from datetime import date
 from typing import Any
 
 from alledge.config import DeviceConfig, state_folder
 from alledge.errors import AlledgeError
 
+from .inspection import release_of
 from .slots import Slots
 from .station import bundle_path
 
@@ -54,8 +54,5 @@ def _describe_slot(slots: Slots, slot: str, identity: str, config: DeviceConfig)
         bundle = slots.check(slot, identity)
     except AlledgeError as error:
         return {**about, "fault": str(error)}
-    manifest = bundle.manifest
-    number = "not numbered" if manifest.release is None else f"release {manifest.release}"
-    if manifest.expires is not None:
-        number += f", {'expired' if date.today() > manifest.expires else 'expires'} on {manifest.expires}"
-    return {**about, "release": number, "signature": bundle.signature_in_words(config.bundle.trusted_keys)}
+    return {**about, "release": release_of(bundle.manifest),
+            "signature": bundle.signature_in_words(config.bundle.trusted_keys)}

@@ -14,7 +14,7 @@ from alledge.labels import LABELS, TITLES
 from alledge.predictions import PREDICTIONS, read_column, read_predictions
 from alledge.runfolder import MODEL_CARD, REPORT, TrainingRecord
 
-from .findings import Judged, confusions, interval, percent, proves, share
+from .findings import Judged, confusions, interval, percent, proves, share, unlearned
 
 _BY_HAND = """- 1, 2 Title and abstract. 3, 4 Background, aim, clinical role. 5, 6 Study design and goal.
 - 7, 8 Where the images come from, and who was eligible. 10, 11 Choice of subsets of the data, definitions.
@@ -120,7 +120,7 @@ def _results(record: TrainingRecord) -> str:
 |---|---|---|---|---|
 {_classes(record.metrics)}
 
-{_list(proves(record)[1:])}"""
+{_list([*filter(None, [unlearned(record.metrics)]), *proves(record)[1:]])}"""
 
 
 def _figures(m: Mapping[str, Any]) -> str:

@@ -67,11 +67,11 @@ class Explainer:
         seen = self._body({self._body.inputs[0].name: image}, training=False)
         probabilities = _plain(seen["probs"])[0]
         heat = {} if self._attention is None else {
-            ATTENTION: self._received(seen["tokens"], seen.get("pooled_by"))}
+            ATTENTION: self._rollout(seen["tokens"], seen.get("pooled_by"))}
         heat[GRAD_CAM] = self._grad_cam(seen["waist"], int(probabilities.argmax()))
         return Maps(probabilities, _plain(seen["embedding"])[0], {name: _normalised(m) for name, m in heat.items()})
 
-    def _received(self, tokens: Any, pooled_by: Any) -> Array:
+    def _rollout(self, tokens: Any, pooled_by: Any) -> Array:
         """[h, w] what each place gives to what is pooled behind the attention, averaged over heads.
 
         Attention rollout (Abnar and Zuidema, ACL 2020) through the one attention layer, its residual connection and the

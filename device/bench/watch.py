@@ -75,13 +75,12 @@ class Watch:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._enough.set()
-        self._thread.join()
+        self._stop()
 
     def conditions(self, folder: Path) -> Conditions:
         """What was seen so far; nothing is looked at from here on. folder: what was written to."""
         after = self._used()
-        self.__exit__()
+        self._stop()
         self._looks.append((perf_counter() - self._began, self._sensors.read()))
         now, since = self._sensors.firmware_flags()
         new = (*now, *self._flags[0], *(flag for flag in since if flag not in self._flags[1]))
@@ -97,6 +96,10 @@ class Watch:
             slowdowns={name: count for name, count in counts.items() if count > 0},
             others=None if known is None else known[0].share_of_others(known[1]),
             stolen=None if known is None else known[0].share_stolen(known[1]))
+
+    def _stop(self) -> None:
+        self._enough.set()
+        self._thread.join()
 
     def _look(self) -> None:
         while not self._enough.is_set():

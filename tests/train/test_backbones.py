@@ -10,7 +10,13 @@ from alledge.labels import LABELS  # noqa: E402
 from alledge.metrics import score  # noqa: E402
 from alledge.preprocess import scale  # noqa: E402
 from alledge.synthetic import draw_field  # noqa: E402
-from alledge.train.backbones import BACKBONES, feature_maps, preprocessing_for  # noqa: E402
+from alledge.train.backbones import (  # noqa: E402
+    BACKBONES,
+    check_weights,
+    default_weights,
+    feature_maps,
+    preprocessing_for,
+)
 from alledge.train.losses import FocalLoss  # noqa: E402
 from alledge.train.model import build_model  # noqa: E402
 
@@ -130,3 +136,9 @@ def test_an_interrupted_download_is_told_from_a_wrong_file(tmp_path):
     (tmp_path / "half.weights.h5").write_bytes(whole[:len(whole) // 2])
     with pytest.raises(DataError, match=r"half\.weights\.h5.*cut short.*download it again"):
         build_model("tiny", str(tmp_path / "half.weights.h5"))
+
+
+def test_a_backbone_without_imagenet_weights_has_none_by_default_and_says_so():
+    assert (default_weights("tiny"), default_weights("mobilenetv2")) == ("none", "imagenet")
+    with pytest.raises(UsageError, match="no ImageNet weights of tiny: choose --weights none"):
+        check_weights("tiny", "imagenet")

@@ -30,10 +30,10 @@ def make_items(tmp_path, name="field", groups=True):
                  {"group": f"g{i // 4}"} if groups else {}) for i in range(N)]
 
 
-def make_run(tmp_path, baseline=0.5, groups=True, name="field", cut=0, protocol="split"):
-    """A run folder with known predictions: of 40 images 4 are misread, half of them withheld."""
+def make_run(tmp_path, baseline=0.5, groups=True, name="field", cut=0, protocol="split", misread=4):
+    """A run folder with known predictions: of 40 images 4 (or so many) are misread, half of them withheld."""
     items, truth = make_items(tmp_path, name, groups), np.arange(N) % 4
-    guess = np.where(np.arange(N) < 4, (truth + 1) % 4, truth)
+    guess = np.where(np.arange(N) < misread, (truth + 1) % 4, truth)
     probabilities = np.eye(4)[guess] * 0.8 + 0.05
     answered = np.arange(N) % 2 == 0
     subsets = {"train": items[:0], "val": items[:0], "test": items}
@@ -83,6 +83,13 @@ def test_page_and_card_tell_the_figures_with_their_intervals(tmp_path):
         assert "RESEARCH USE ONLY" in text
     assert "answered 50.0% and was right on 90.0%" in page
     assert "before temperature: " in page
+
+
+@pytest.mark.parametrize(("misread", "times"), [(4, 0), (30, 1), (N, 1)])
+def test_page_and_card_say_once_when_nothing_was_learned(tmp_path, misread, times):
+    page, card, _ = make_run(tmp_path, misread=misread)
+    for text in (page, card):
+        assert text.count("It has not been shown to have learned anything") == times
 
 
 def test_colour_that_knows_as_much_is_called_so(tmp_path):
