@@ -324,5 +324,6 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # this folder: its modules are no libraries
+    here = os.path.dirname(os.path.realpath(__file__))  # this folder's modules are no libraries
+    sys.path[:] = [folder for folder in sys.path if os.path.realpath(folder) != here]  # not there with `python -P`
     sys.exit(main())

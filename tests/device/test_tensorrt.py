@@ -101,6 +101,22 @@ def test_an_engine_file_that_cannot_be_loaded_is_told(jetson: Jetson, jetson_bun
         open_engine(jetson_bundle)
 
 
+@pytest.mark.parametrize("safe_path", ["", "1"])
+def test_the_worker_finds_libraries_on_the_path_and_none_beside_itself(jetson: Jetson, jetson_bundle: Bundle,
+                                                                       monkeypatch: pytest.MonkeyPatch,
+                                                                       safe_path: str) -> None:
+    """With `python -P` the first folder is not the worker's own, but that of the stand-in."""
+    jetson(VERSIONS[0])
+    monkeypatch.setenv("PYTHONSAFEPATH", safe_path)
+    with closing(open_engine(jetson_bundle)) as engine:
+        assert engine.infer(FIELD).probs.shape == (4,)
+    beside = "import runpy, sys; from contextlib import suppress; sys.argv = ['worker.py', '--help']\n" \
+             f"with suppress(SystemExit): runpy.run_path({str(WORKER)!r}, run_name='__main__')\n" \
+             f"assert {str(WORKER.parent)!r} not in sys.path"
+    subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(WORKER.parent)!r})\n{beside}"],
+                   check=True, capture_output=True)
+
+
 def test_the_worker_explains_itself() -> None:
     done = subprocess.run([sys.executable, WORKER, "--help"], capture_output=True, text=True, check=True)
     assert "tensorrt" in done.stdout
