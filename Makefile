@@ -7,7 +7,8 @@ TYPES := build/types
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo test check bench clean
+.PHONY: install demo test check bench sbom clean
+EXTRAS ?= tflite
 
 install: $(READY)
 
@@ -30,6 +31,15 @@ check: install
 
 bench: install
 	$(BIN)/python benchmarks/segmentation.py
+
+# What a device installs, in an environment of its own, listed by CycloneDX's tool in another one (docs/maintenance.md).
+sbom:
+	rm -rf build/sbom && $(PYTHON) -m venv build/sbom/tool && $(PYTHON) -m venv build/sbom/device
+	build/sbom/tool/bin/python -m pip install --quiet --constraint constraints.txt 'cyclonedx-bom>=5'
+	build/sbom/device/bin/python -m pip install --quiet --constraint constraints.txt '.[$(EXTRAS)]'
+	build/sbom/tool/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-file build/sbom/alledge.cdx.json build/sbom/device
+	@echo build/sbom/alledge.cdx.json
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
