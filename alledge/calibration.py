@@ -20,6 +20,7 @@ TEMPERATURES = np.geomspace(0.25, 8.0, 121)  # wide enough for any network that 
 ANSWERED_ACCURACY = 0.99  # what the abstention threshold aims at on validation rows
 LEAST_CONFIDENCE = 0.75  # ... and no lower than three to one, unless that refuses more than the share below
 MAX_ABSTAINED = 0.20  # ... without refusing more than this share of them
+MORE_LIKELY_RIGHT = 0.5  # ... but for what is likelier to be wrong: a network that learned nothing answers nothing
 GATE_QUANTILE = 0.98  # share of validation rows the domain gate lets through
 SHRINKAGE = 0.1  # weight of the covariance's own diagonal: embeddings have idle directions
 _TINY = 1e-7
@@ -151,12 +152,16 @@ def _fit_temperature(probabilities: Array, truth: NDArray[np.integer[Any]]) -> f
 
 
 def _fit_abstention(calibrated: Array, truth: NDArray[np.integer[Any]]) -> float:
-    """Lowest confidence from `LEAST_CONFIDENCE` up that meets the aim, without abstaining on over `MAX_ABSTAINED`."""
+    """Lowest confidence from `LEAST_CONFIDENCE` up that meets the aim.
+
+    At most one that abstains on `MAX_ABSTAINED` of the rows, but never one below `MORE_LIKELY_RIGHT`.
+    """
     confidence = calibrated.max(1)
     right = calibrated.argmax(1) == truth
-    limit = float(np.quantile(confidence, MAX_ABSTAINED))
+    limit = max(float(np.quantile(confidence, MAX_ABSTAINED)), MORE_LIKELY_RIGHT)
     least = min(LEAST_CONFIDENCE, limit)
     for threshold in np.unique(np.append(confidence[(confidence >= least) & (confidence <= limit)], least)):
-        if right[confidence >= threshold].mean() >= ANSWERED_ACCURACY:
+        answered_right = right[confidence >= threshold]
+        if answered_right.size and answered_right.mean() >= ANSWERED_ACCURACY:
             return float(threshold)
     return limit

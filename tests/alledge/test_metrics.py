@@ -103,6 +103,13 @@ def test_abstention_reaches_its_aim_without_refusing_too_much():
     assert kept.mean() >= 0.79
 
 
+def test_a_network_that_learned_nothing_answers_nothing():
+    random = np.random.default_rng(5)
+    probabilities, truth = random.dirichlet([0.5] * 4, 400), random.integers(0, 4, 400)
+    fitted = fit_calibration(probabilities, None, truth, None)
+    assert not answered(apply_temperature(probabilities, fitted.temperature), np.zeros((400, 2)), fitted).any()
+
+
 def test_a_network_that_is_always_right_still_needs_three_to_one():
     probabilities, truth = np.eye(4)[[0, 1, 2, 3] * 9] * 0.96 + 0.01, np.array([0, 1, 2, 3] * 9)
     fitted = fit_calibration(probabilities, None, truth, None)
