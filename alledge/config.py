@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from alledge.errors import UsageError
+from alledge.note import check_note
 from alledge.pooling import LEAST_FIELDS
 from alledge.sample import check_sample_id
 
@@ -55,6 +56,10 @@ class _Section(BaseModel):
 
 def _sample_id(text: str) -> str:
     return check_sample_id(text) if text else ""
+
+
+def _note(text: str) -> str:
+    return check_note(text) if text else ""
 
 
 def _public_key(text: str) -> str:
@@ -142,7 +147,7 @@ class ResultSettings(_Section):
     quota: Whole | None = Field(default=None, ge=1)
     floor: Whole = Field(default=500, ge=0)
     mqtt: Annotated[str, AfterValidator(_broker)] | None = None
-    note: str = Field(default="", max_length=200)
+    note: Annotated[str, AfterValidator(_note)] = Field(default="", max_length=200)
 
 
 class DeviceConfig(_Section):

@@ -27,6 +27,31 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What an operator added to a stored result, a row of the results database like it.
+
+    Attributes:
+        sequence, software, boot_id, uptime_s, hash: its own, as a result has them.
+        note_on: number of the result.
+        text: as `alledge.note.check_note` lets it pass. Never a patient's name or number.
+        written_at: UTC, from a clock that may be wrong.
+    """
+
+    sequence: int
+    note_on: int
+    text: str
+    written_at: str = ""
+    software: str = ""
+    boot_id: str = ""
+    uptime_s: float = 0.0
+    hash: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types only, ready for `json.dumps`."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
 class Verdict(Outcome):
     """The outcome for one field.
 
@@ -45,7 +70,8 @@ class Verdict(Outcome):
         gates: what the decision was held against: `confidence_least`; of the domain gate `distance` and
             `distance_most`; of its sample `fields_least`, conclusive fields that it takes.
         camera: what the camera said of the frame (exposure, gains ...), as text.
-        note: what the operator wanted kept beside it. Never a patient's name or number.
+        note: what the operator wanted kept beside every field, as configured. Never a patient's name or number.
+        notes: what operators added to this one later, in that order; read from rows of their own.
         frame_sha256, mask_sha256: of the archived files; empty without an archive.
         software, boot_id, uptime_s, hash: set by the results database: the version of alledge that kept it, the
             start of the machine (a random id) and the seconds since then, which no clock setting can change, and the
@@ -76,10 +102,12 @@ class Verdict(Outcome):
     boot_id: str = ""
     uptime_s: float = 0.0
     hash: str = ""
+    notes: tuple[Note, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain types only, ready for `json.dumps`."""
-        return {name: _plain(value) for name, value in vars(self).items()}
+        plain = {name: _plain(value) for name, value in vars(self).items()}
+        return {**plain, "notes": [note.to_json() for note in self.notes]} if self.notes else plain
 
 
 def _plain(value: Any) -> Any:

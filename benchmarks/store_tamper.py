@@ -20,17 +20,18 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 from alledge.device.sink import open_sink
 from alledge.device.store import chain
-from alledge.device.store.rows import Head, read_results
+from alledge.device.store.links import Head
+from alledge.device.store.notes import add_note
+from alledge.device.store.rows import read_results
 from alledge.device.store.verification import verify
 from alledge.errors import SinkError
 from alledge.verdict import Verdict
 
-ROWS = 40
+ROWS, NOTE_EVERY = 40, 8  # one row in eight is an operator's note
 Change = Callable[[sqlite3.Connection, random.Random], None]
 
 
@@ -44,11 +45,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole.db"
         with closing(open_sink("sqlite", whole)) as sink:
-            rows = [sink.write(example(n)) for n in range(ROWS)]
-        assert list(read_results(whole)) == rows
+            for number in range(1, ROWS + 1):
+                if number % NOTE_EVERY:
+                    sink.write(example(number))
+                else:
+                    add_note(whole, number - 2, f"slide {number} was out of focus")
+        rows = list(read_results(whole))
+        assert sum(len(row.notes) for row in rows) == ROWS // NOTE_EVERY
         assert not verify(whole).faults
         found = {"changes": tampered(whole, rows, options.changes, chance),
-                 "informed": informed(whole, rows, options.changes // 10, chance),
+                 "informed": informed(whole, options.changes // 10, chance),
                  "damage": damaged(whole, rows, options.damages, chance)}
     missed = sum(kind["missed"] for kind in found["changes"].values()) + found["informed"]["missed_with_witness"]
     missed += sum(count for kind, count in found["damage"].items() if kind.startswith("WRONG"))
@@ -141,17 +147,20 @@ def refused(path: Path) -> bool:
     return False
 
 
-def informed(whole: Path, rows: list[Verdict], count: int, chance: random.Random) -> dict[str, int]:
+def informed(whole: Path, count: int, chance: random.Random) -> dict[str, int]:
     """The tail is cut, or a row changed and all after it chained anew, and everything in the file is made to fit."""
     path = whole.with_name("informed.db")
     found = {"tried": 0, "found_without_witness": 0, "found_with_witness": 0, "missed_with_witness": 0}
-    witness = [Head(rows[-1].sequence, rows[-1].hash)]
+    with closing(sqlite3.connect(whole)) as database:
+        bodies = [body for body, in database.execute("SELECT body FROM results ORDER BY sequence")]
+        witness = [Head(*database.execute("SELECT sequence, hash FROM chain").fetchone())]
     for number in range(count):
         shutil.copy(whole, path)
         at = chance.randint(1, ROWS - 1)
-        kept = rows[:at]
+        kept = bodies[:at]
         if number % 2:
-            kept = [*rows[:at - 1], replace(rows[at - 1], verdict="benign"), *rows[at:]]
+            other = bodies[at - 1].replace("pre_b", "benign", 1).replace("out of focus", "in focus")
+            kept = [*bodies[:at - 1], other, *bodies[at:]]
         rewrite(path, kept)
         found["tried"] += 1
         found["found_without_witness"] += bool(verify(path).faults)
@@ -159,18 +168,15 @@ def informed(whole: Path, rows: list[Verdict], count: int, chance: random.Random
     return {**found, "missed_with_witness": found["tried"] - found["found_with_witness"]}
 
 
-def rewrite(path: Path, rows: list[Verdict]) -> None:
+def rewrite(path: Path, bodies: list[str]) -> None:
     with closing(sqlite3.connect(path)) as database, database:
         link = chain.seed(database.execute("SELECT genesis FROM chain").fetchone()[0])
         database.execute("DELETE FROM results")
-        for row in rows:
-            plain = row.to_json()
-            del plain["hash"]
-            body = chain.canonical(plain)
+        for number, body in enumerate(bodies, 1):
             link = chain.link(link, body)
-            database.execute("INSERT INTO results (sequence, body, hash) VALUES (?, ?, ?)", (row.sequence, body, link))
-        database.execute("UPDATE chain SET sequence = ?, hash = ?", (rows[-1].sequence, link))
-        database.execute("UPDATE sqlite_sequence SET seq = ?", (rows[-1].sequence,))
+            database.execute("INSERT INTO results (sequence, body, hash) VALUES (?, ?, ?)", (number, body, link))
+        database.execute("UPDATE chain SET sequence = ?, hash = ?", (len(bodies), link))
+        database.execute("UPDATE sqlite_sequence SET seq = ?", (len(bodies),))
 
 
 def damaged(whole: Path, rows: list[Verdict], count: int, chance: random.Random) -> dict[str, int]:

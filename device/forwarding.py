@@ -22,7 +22,8 @@ from alledge.verdict import Verdict
 
 from .broker import Broker, ConnectionLost
 from .exports import outward
-from .store.rows import Head, read_results
+from .store.links import Head
+from .store.rows import read_results
 
 IDLE_S = 1.0  # how often the database is asked for new results
 RETRY_S = 10.0  # after a fault of the database or the broker's refusal

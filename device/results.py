@@ -1,4 +1,4 @@
-"""`alledge results`: read, verify, export and back up. What does the work is imported when a command runs."""
+"""`alledge results`: read, note, verify, export and back up. What does the work is imported when a command runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ Unverified = Annotated[bool, typer.Option("--unverified", help="Read rows even i
 Archive = Annotated[Path | None, typer.Option("--archive", metavar="DIR", show_default=False,
                                               help="Folder of pictures; else the configured one.")]
 
-results = command_group(help="Read, verify, export and back up the results database.")
+results = command_group(help="Read, note, verify, export and back up the results database.")
 
 
 @results.command("list")
@@ -78,6 +78,26 @@ def results_show(
     present(row.to_json(), record(row), as_json)
 
 
+@results.command("note")
+def results_note(
+    sequence: Annotated[int, typer.Argument(metavar="SEQUENCE", min=1, max=_LAST_NUMBER, help="Number of the field.",
+                                            show_default=False)],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="One line about the field or the slide.",
+                                        show_default=False)],
+    database: Database = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Add a note to a stored result, for ever. No patient's name, number or date of birth belongs in it.
+
+    Example: alledge results note 12 "slide was out of focus, taken again as S-0008"
+    """
+    from .stored import annotate
+
+    note = annotate(_database(database, config), sequence, text)
+    present(note.to_json(), [f"note {note.sequence} on result {note.note_on} is kept"], as_json)
+
+
 @results.command("export")
 def results_export(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="FILE.csv, FILE.json, FILE.jsonl; a folder for html, fhir.",
@@ -89,6 +109,7 @@ def results_export(
     verdict: Label = None,
     sample: Sample = None,
     archive: Archive = None,
+    with_notes: Annotated[bool, typer.Option("--with-notes", help="FHIR: pass on what operators wrote.")] = False,
     unverified: Unverified = False,
     as_json: Json = False,
 ) -> None:
@@ -106,7 +127,8 @@ def results_export(
 
     settings = load_config(config)
     done = export(database or settings.database, out, form, verdict=verdict, sample=sample,
-                  archive=archive or settings.results.archive, checked=not unverified)
+                  archive=archive or settings.results.archive, checked=not unverified,
+                  with_notes=with_notes)
     number = f"{len(done.paths)} file{'s' if len(done.paths) > 1 else ''}"
     where = str(out) if done.paths == (out,) else f"{number} in {out}"
     present({"path": str(out), "paths": [str(p) for p in done.paths], "results": done.results},
@@ -198,7 +220,7 @@ def results_backup(
         say(f"{done.path} is there already and verifies: no result was added since")
     present({"path": str(done.path), "made": done.made, "rows": done.rows, "head": {"sequence": done.head.sequence,
                                                                                   "hash": done.head.hash}},
-            [f"{done.rows} results in {done.path}, head {done.head.sequence} {done.head.hash}"], as_json)
+            [f"{done.rows} rows in {done.path}, head {done.head.sequence} {done.head.hash}"], as_json)
 
 
 @results.command("forward")

@@ -12,7 +12,7 @@ from alledge.pooling import LEAST_GATE, Pool
 from alledge.sample import SampleVerdict, next_sample_id
 from alledge.verdict import Verdict
 
-from .store.rows import read_results, samples_used
+from .store.rows import read_sample, samples_used
 from .store.schema import open_for_reading
 
 
@@ -62,7 +62,7 @@ class Samples:
 def _begun(database: Path, sample: str) -> Pool:
     """A sample as earlier runs left it."""
     pool = Pool(sample)
-    for field in read_results(database, sample=sample):
+    for field in read_sample(database, sample):
         pool.add(field)
     return pool
 

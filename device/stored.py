@@ -1,5 +1,6 @@
 """Questions to the results database: which fields, one field, all of them as files."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -8,11 +9,13 @@ from pathlib import Path
 from alledge.errors import UsageError
 from alledge.files import write_bytes, write_pieces
 from alledge.labels import INCONCLUSIVE, LABELS
-from alledge.verdict import Verdict
+from alledge.note import check_note
+from alledge.verdict import Note, Verdict
 
 from .exports import by_sample, file_name
 from .exports.table import as_csv, as_json, as_lines
-from .store.rows import read_results
+from .store.notes import add_note
+from .store.rows import read_result, read_results, read_sample
 
 WHOLE: dict[str, Callable[[Iterable[Verdict]], Iterator[bytes]]] = {"csv": as_csv, "json": as_json, "jsonl": as_lines}
 BY_SAMPLE = ("html", "fhir")  # a folder, with one file per sample
@@ -36,9 +39,11 @@ def select(database: Path, verdict: str | None = None, last: int | None = None, 
         UsageError: for a verdict that does not exist.
         SinkError: when the database cannot be read, or is not what was written (unless not `checked`).
     """
-    if verdict is not None and verdict not in (*LABELS, INCONCLUSIVE):
-        raise UsageError(f"verdict {verdict!r} is unknown: expected one of {', '.join((*LABELS, INCONCLUSIVE))}")
-    return read_results(database, verdict=verdict, last=last, sample=sample, checked=checked)
+    _check_label(verdict)
+    if sample is None:
+        return read_results(database, verdict=verdict, last=last, checked=checked)
+    rows = (row for row in read_sample(database, sample, checked) if verdict in (None, row.verdict))
+    return rows if last is None else iter(deque(rows, maxlen=last))
 
 
 def find(database: Path, sequence: int, checked: bool = True) -> Verdict:
@@ -48,13 +53,28 @@ def find(database: Path, sequence: int, checked: bool = True) -> Verdict:
         UsageError: when there is none of that number.
         SinkError: as `select`.
     """
-    for row in read_results(database, first=sequence, until=sequence, checked=checked):
-        return row
-    raise UsageError(f"{database}: holds no result {sequence}; `alledge results list` shows which it holds")
+    row = read_result(database, sequence, checked)
+    if row is None:
+        raise UsageError(f"{database}: holds no result {sequence} (notes are counted, too); `alledge results list` "
+                         "shows which it holds")
+    return row
+
+
+def annotate(database: Path, sequence: int, text: str) -> Note:
+    """Add a note to a stored result; the result itself stays as it is.
+
+    Raises:
+        UsageError: for a text that is no note (`check_note`), or when there is no result of that number.
+        SinkError: when the result is not what was written, or the note cannot be kept.
+    """
+    note = check_note(text)
+    find(database, sequence)
+    return add_note(database, sequence, note)
 
 
 def export(database: Path, out: Path, form: str | None = None, *, verdict: str | None = None,
-           sample: str | None = None, archive: Path | None = None, checked: bool = True) -> Exported:
+           sample: str | None = None, archive: Path | None = None, checked: bool = True,
+           with_notes: bool = False) -> Exported:
     """Write stored results, each file whole or not at all.
 
     Args:
@@ -63,6 +83,7 @@ def export(database: Path, out: Path, form: str | None = None, *, verdict: str |
         form: one of both; else the file's suffix says it.
         verdict, sample, checked: as `select`.
         archive: where pictures for HTML are.
+        with_notes: FHIR passes on what operators wrote, too; the others always hold it.
 
     Raises:
         UsageError: for another form, one file for several samples, or a report of only some of a sample's fields.
@@ -74,7 +95,10 @@ def export(database: Path, out: Path, form: str | None = None, *, verdict: str |
     if form not in (*WHOLE, *BY_SAMPLE):
         raise UsageError(f"{out}: expected a file name that ends in {', '.join('.' + f for f in WHOLE)}, or a folder "
                          f"and --format {' or '.join(BY_SAMPLE)}")
-    rows = select(database, verdict, sample=sample, checked=checked)
+    if with_notes and form != "fhir":
+        raise UsageError(f"--with-notes: expected --format fhir with it, received {form}, which holds all notes anyway")
+    _check_label(verdict)
+    rows = read_results(database, verdict=verdict, sample=sample, checked=checked)
     if form in WHOLE:
         counted = count()
         write_pieces(out, WHOLE[form](row for row, _ in zip(rows, counted, strict=False)))
@@ -83,10 +107,11 @@ def export(database: Path, out: Path, form: str | None = None, *, verdict: str |
         raise UsageError(f"--verdict {verdict}: a report of a sample is about all of its fields; leave it out, or "
                          f"export to {', '.join('.' + f for f in WHOLE)}")
     fields = list(rows)
-    return Exported(_write_samples(fields, out, form, archive), len(fields))
+    return Exported(_write_samples(fields, out, form, archive, with_notes), len(fields))
 
 
-def _write_samples(rows: Sequence[Verdict], out: Path, form: str, archive: Path | None) -> tuple[Path, ...]:
+def _write_samples(rows: Sequence[Verdict], out: Path, form: str, archive: Path | None,
+                   with_notes: bool) -> tuple[Path, ...]:
     """A file per sample in a folder; or one file, when there is just one sample and `out` is named like a file."""
     from .exports import fhir, page
 
@@ -99,5 +124,11 @@ def _write_samples(rows: Sequence[Verdict], out: Path, form: str, archive: Path 
     for sample, fields in samples.items():
         paths.append(out if alone else file_name(out, sample, ".html" if form == "html" else ".fhir.json"))
         write_bytes(paths[-1], page.as_page(sample, fields, archive) if form == "html"
-                    else fhir.document(sample, fields).encode())
+                    else fhir.document(sample, fields, with_notes).encode())
     return tuple(paths)
+
+
+def _check_label(verdict: str | None) -> None:
+    """Raise UsageError for a verdict that does not exist."""
+    if verdict is not None and verdict not in (*LABELS, INCONCLUSIVE):
+        raise UsageError(f"verdict {verdict!r} is unknown: expected one of {', '.join((*LABELS, INCONCLUSIVE))}")

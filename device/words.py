@@ -5,7 +5,7 @@ from pathlib import PurePath
 
 from alledge.labels import TITLES
 from alledge.sample import SampleVerdict
-from alledge.verdict import RESEARCH_USE_ONLY, Verdict
+from alledge.verdict import RESEARCH_USE_ONLY, Note, Verdict
 
 from .faults import FAULTS
 
@@ -39,7 +39,12 @@ def record(row: Verdict) -> list[str]:
              ("camera", "  ".join(f"{name}={value}" for name, value in row.camera.items())),
              ("frame", row.frame_sha256), ("mask", row.mask_sha256),
              ("kept", f"{row.uptime_s:.0f} s after start {row.boot_id}" if row.boot_id else ""), ("hash", row.hash))
-    return [*words(row), *(f"  {name:<8} {value}" for name, value in facts if value)]
+    return [*words(row), *(f"  {name:<8} {value}" for name, value in facts if value), *map(noted, row.notes)]
+
+
+def noted(note: Note) -> str:
+    """An operator's note in one line."""
+    return f"  note {note.sequence:<3} {note.text} ({note.written_at})"
 
 
 def status(verdict: Verdict) -> str:
@@ -54,7 +59,8 @@ def line(verdict: Verdict) -> str:
     """One field in one line."""
     sure = f"  {percent(verdict.confidence)}" if verdict.conclusive else f"  ({'; '.join(verdict.reasons)})"
     caveat = f"  [{verdict.caveat}]" if verdict.caveat else ""
-    return f"{verdict.sequence:>6}  {verdict.title}{sure}{caveat}  {verdict.source}"
+    notes = "".join(f"  note: {note.text}" for note in verdict.notes)
+    return f"{verdict.sequence:>6}  {verdict.title}{sure}{caveat}  {verdict.source}{notes}"
 
 
 def sample_words(sample: SampleVerdict) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from alledge.verdict import Verdict
 
+_KEPT = ("source", "note", "notes")  # on the device
 NO_SAMPLE = "no-sample"  # where fields go that belong to none
 
 
@@ -22,13 +23,13 @@ def by_sample(rows: Iterable[Verdict]) -> dict[str, list[Verdict]]:
 
 
 def outward(row: Verdict) -> dict[str, Any]:
-    """A result as it may leave for another system: all of it but `source`, `note` and what the camera calls the frame.
+    """A result as it may leave for another system: all of it but `source`, notes and what the camera calls the frame.
 
     Its key is `hash`: the same result never has another, and two never share one.
     """
     plain = {**row.to_json(), "key": row.hash}
     camera = {name: value for name, value in row.camera.items() if name != "source"}
-    return {name: value for name, value in {**plain, "camera": camera}.items() if name not in ("source", "note")}
+    return {name: value for name, value in {**plain, "camera": camera}.items() if name not in _KEPT}
 
 
 def file_name(folder: Path, sample: str, suffix: str) -> Path:

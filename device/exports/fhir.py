@@ -24,8 +24,12 @@ _RELEASED = "2025"  # no result is older than the software
 _UNIT = {"system": "http://unitsofmeasure.org", "code": "1"}
 
 
-def document(sample: str, rows: Sequence[Verdict]) -> str:
+def document(sample: str, rows: Sequence[Verdict], with_notes: bool = False) -> str:
     """A sample and its fields as JSON of one Bundle.
+
+    Args:
+        sample, rows: its id, its fields.
+        with_notes: pass on what operators wrote; else only that there is something.
 
     Raises:
         BackendMissing: without `fhir.resources`.
@@ -34,7 +38,7 @@ def document(sample: str, rows: Sequence[Verdict]) -> str:
         from fhir.resources.R4B.bundle import Bundle
     except ImportError as error:
         raise BackendMissing("FHIR needs fhir.resources: pip install 'alledge[fhir]'") from error
-    entries = [{"fullUrl": _url(row), "resource": _observation(row)} for row in rows]
+    entries = [{"fullUrl": _url(row), "resource": _observation(row, with_notes)} for row in rows]
     if sample != NO_SAMPLE:  # fields of no sample add up to no report
         entries.insert(0, {"fullUrl": f"urn:uuid:{uuid5(_SPACE, rows[-1].hash)}", "resource": _report(sample, rows)})
     plain = {"type": "collection", "meta": _RESEARCH, "entry": entries}
@@ -65,9 +69,9 @@ def _report(sample: str, rows: Sequence[Verdict]) -> dict[str, Any]:
     }
 
 
-def _observation(row: Verdict) -> dict[str, Any]:
+def _observation(row: Verdict, with_notes: bool) -> dict[str, Any]:
     notes = [RESEARCH_USE_ONLY, *row.reasons, *([row.caveat] if row.caveat else []),
-             *(f"fault: {name}" for name in row.faults)]
+             *(f"fault: {name}" for name in row.faults), *([row.note] if row.note and with_notes else [])]
     value = {"valueCodeableConcept": _concept(row)} if row.conclusive else {
         "dataAbsentReason": {"text": "inconclusive"}}
     return {
@@ -75,10 +79,18 @@ def _observation(row: Verdict) -> dict[str, Any]:
         "identifier": [{"system": f"{_SYSTEM}:hash", "value": row.hash or _id(row)}],
         "code": {"text": "Class of one field of a blood smear"}, **value,
         **({"effectiveDateTime": row.taken_at} if _clock_was_set([row]) else {}),
-        "note": [{"text": note} for note in notes],
+        "note": [*({"text": note} for note in notes), *_added(row, with_notes)],
         "method": {"text": f"alledge {row.software}, bundle {row.bundle_id}, engine {row.engine}"},
         "component": [_component(TITLES.get(label, label), share) for label, share in row.probabilities.items()],
     }
+
+
+def _added(row: Verdict, with_notes: bool) -> list[dict[str, Any]]:
+    """Notes that were added later, or at least how many: a receiver must know that somebody had something to say."""
+    if not with_notes and row.notes:
+        return [{"text": f"notes that the operator added later, kept on the device: {len(row.notes)}"}]
+    return [{"text": note.text, **({"time": note.written_at} if note.written_at >= _RELEASED else {})}
+            for note in row.notes]
 
 
 def _id(row: Verdict) -> str:

@@ -44,7 +44,7 @@ def as_page(sample: str, rows: Sequence[Verdict], archive: Path | None = None) -
     body = (f"{_STYLE}{_outcome(pooled) if sample != NO_SAMPLE else ''}<p class=lead>{len(rows)} fields, numbers "
             f"{rows[0].sequence} to {rows[-1].sequence}.</p><div class=facts>{votes}</div>{_origin(rows)}"
             f"<h2>Fields</h2>{''.join(_field(row, archive) for row in rows)}"
-            f"<h2>How to check this page</h2>{_checking(rows[-1])}")
+            f"<h2>How to check this page</h2>{_checking(rows)}")
     return html_page(f"Sample {sample}", body).encode()
 
 
@@ -74,6 +74,8 @@ def _field(row: Verdict, archive: Path | None) -> str:
     caveat = f"<p class=bad>{escape(row.caveat)}</p>" if row.caveat else ""
     faults = f"<p class=bad>{escape(', '.join(row.faults))}</p>" if row.faults else ""
     note = f"<p>Note: {escape(row.note)}</p>" if row.note else ""
+    note += "".join(f"<p>Note {added.sequence}, added {escape(added.written_at)}: {escape(added.text)}</p>"
+                    for added in row.notes)
     return (f"<div class=field><div>{_picture(row, archive)}</div><div><h3>{row.sequence}. {escape(row.title)}{sure}"
             f"</h3><ul>{reasons}</ul>{caveat}{faults}<table>{shares}</table>{note}"
             f"<p class=note>{escape(_measured(row))}</p><p class=hash>row {escape(row.hash)}<br>frame "
@@ -120,7 +122,8 @@ def _outlined(rgb: NDArray[np.uint8], row: Verdict, archive: Path) -> NDArray[np
     return np.asarray(cv2.drawContours(small, outlines, -1, _OUTLINE, 2), np.uint8)
 
 
-def _checking(last: Verdict) -> str:
-    return (f"<p>Result {last.sequence} has the hash below; every earlier row goes into it. <code>alledge results "
+def _checking(rows: Sequence[Verdict]) -> str:
+    last = max((*rows, *(note for row in rows for note in row.notes)), key=lambda entry: entry.sequence)
+    return (f"<p>Row {last.sequence} has the hash below; every earlier row goes into it. <code>alledge results "
             "verify</code> on the device recomputes the chain.</p>"
             f"<p class=hash>{escape(last.hash) or 'made by a version without a chain'}</p>")

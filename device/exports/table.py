@@ -9,8 +9,9 @@ from alledge.labels import LABELS
 from alledge.verdict import RESEARCH_USE_ONLY, Verdict
 
 COLUMNS = ("sequence", "taken_at", "source", "verdict", "confidence", *(f"p_{label}" for label in LABELS), "coverage",
-           "reasons", "engine", "bundle_id", "caveat", "faults", "sample", "note", "frame_sha256", "mask_sha256",
-           "gates", "quality", "camera", "timings_ms", "software", "boot_id", "uptime_s", "hash", "notice")
+           "reasons", "engine", "bundle_id", "caveat", "faults", "sample", "note", "notes", "frame_sha256",
+           "mask_sha256", "gates", "quality", "camera", "timings_ms", "software", "boot_id", "uptime_s", "hash",
+           "notice")
 _NAMED = ("gates", "quality", "camera", "timings_ms")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is a formula to a spreadsheet
 
@@ -24,7 +25,8 @@ def as_csv(rows: Iterable[Verdict]) -> Iterator[bytes]:
         shares = {f"p_{label}": row.probabilities.get(label, "") for label in LABELS}
         named = {name: json.dumps(getattr(row, name)) for name in _NAMED}
         plain = {**row.to_json(), **shares, **named, "reasons": "; ".join(row.reasons),
-                 "faults": "; ".join(row.faults), "notice": RESEARCH_USE_ONLY}
+                 "faults": "; ".join(row.faults), "notes": "; ".join(note.text for note in row.notes),
+                 "notice": RESEARCH_USE_ONLY}
         writer.writerow({name: _cell(value) for name, value in plain.items()})
         yield text.getvalue().encode()
         text.seek(0)

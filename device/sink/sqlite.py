@@ -16,9 +16,9 @@ from alledge.verdict import Verdict
 from ..store import rows
 from ..store.schema import explained, open_for_writing
 from ..store.tables import transaction
+from ..store.uptime import boot_id, uptime
 
 MOST_AT_ONCE = 256  # results in one transaction: bounds how long the first of them waits
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 Waiting = tuple[Verdict, "Future[Verdict]"]
 
@@ -43,7 +43,7 @@ class SqliteSink:
     def __init__(self, path: Path, pace_s: float = 0.0) -> None:
         self._path, self._pace_s = path, pace_s
         self._database = open_for_writing(path)
-        self._boot_id = _boot_id()
+        self._boot_id = boot_id()
         self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name="results", daemon=True)
         self._thread.start()
@@ -59,7 +59,7 @@ class SqliteSink:
     def submit(self, verdict: Verdict) -> "Future[Verdict]":
         """Queue one result. The future ends when it is on disk, or with `SinkError`; order is that of the calls."""
         stamped = replace(verdict, software=verdict.software or __version__,
-                          boot_id=verdict.boot_id or self._boot_id, uptime_s=verdict.uptime_s or _uptime())
+                          boot_id=verdict.boot_id or self._boot_id, uptime_s=verdict.uptime_s or uptime())
         future: Future[Verdict] = Future()
         if not self._thread.is_alive():
             future.set_exception(SinkError(f"{self._path}: results are closed"))
@@ -108,15 +108,3 @@ class SqliteSink:
             return
         for verdict, (_, future) in zip(kept, batch, strict=True):
             future.set_result(verdict)
-
-
-def _boot_id() -> str:
-    """A random id of this start of the machine; empty where the system has none."""
-    with suppress(OSError):
-        return _BOOT_ID.read_text("ascii").strip()
-    return ""
-
-
-def _uptime() -> float:
-    """Seconds since the machine started, which setting the clock does not change."""
-    return round(time.monotonic(), 3)

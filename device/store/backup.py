@@ -6,7 +6,7 @@ from pathlib import Path
 from alledge.errors import SinkError
 
 from .copies import copy_database
-from .rows import Head
+from .links import Head
 from .schema import explained
 from .verification import Findings, verify
 

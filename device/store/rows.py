@@ -1,40 +1,25 @@
-"""Rows in and out: appended at the chain's end, read along the chain."""
+"""Results in and out: appended at the chain's end, read along the chain or by the index of samples."""
 
 import json
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from alledge.errors import SinkError
 from alledge.labels import TITLES
-from alledge.verdict import Verdict
+from alledge.verdict import Note, Verdict
 
-from . import chain, legacy
-from .schema import VERSION, open_for_reading
+from . import chain, legacy, notes
+from .damage import altered, damaged, held
+from .links import Link, next_number, put, read_head, walk
+from .schema import CHAINED, open_for_reading
+from .tables import NOTE_ON
 
 _VERDICT = TypeAdapter(Verdict)
-
-
-@dataclass(frozen=True)
-class Head:
-    """The end of a chain: number and link of the last row (0 and the genesis' SHA-256 when there is none)."""
-
-    sequence: int
-    hash: str
-
-
-@dataclass(frozen=True)
-class Link:
-    """One row as stored. holds: whether its link is the one that follows from the row before."""
-
-    sequence: int
-    body: str
-    hash: str
-    holds: bool
 
 
 def append(database: sqlite3.Connection, verdicts: Iterable[Verdict]) -> list[Verdict]:
@@ -46,7 +31,7 @@ def append(database: sqlite3.Connection, verdicts: Iterable[Verdict]) -> list[Ve
         SinkError: when one is numbered and the number is used up, or holds a number that is not finite.
     """
     head = read_head(database)
-    last, link = max(head.sequence, numbers_used(database)), head.hash
+    last, link = next_number(database, head) - 1, head.hash
     kept, found = list[Verdict](), list[tuple[int, str, str]]()
     for verdict in verdicts:
         if verdict.sequence and verdict.sequence <= last:
@@ -56,15 +41,14 @@ def append(database: sqlite3.Connection, verdicts: Iterable[Verdict]) -> list[Ve
         link = chain.link(link, body)
         kept.append(replace(verdict, sequence=last, hash=link))
         found.append((last, body, link))
-    database.executemany("INSERT INTO results (sequence, body, hash) VALUES (?, ?, ?)", found)
-    database.execute("UPDATE chain SET sequence = ?, hash = ?", (last, link))
+    put(database, found)
     return kept
 
 
 def body_of(verdict: Verdict) -> str:
-    """What is hashed: all of a result but its link."""
+    """What is hashed: all of a result but its link, and the notes that rows after it add."""
     plain = verdict.to_json()
-    del plain["hash"]
+    del plain["hash"], plain["notes"]
     return chain.canonical(plain)
 
 
@@ -75,21 +59,9 @@ def _body(verdict: Verdict) -> str:
         raise SinkError(f"result {verdict.sequence} of {verdict.source!r} cannot be kept ({error})") from error
 
 
-def read_head(database: sqlite3.Connection) -> Head:
-    """The end of the chain as the database states it.
-
-    Raises:
-        ValueError: when it states none.
-    """
-    found = database.execute("SELECT sequence, hash FROM chain").fetchall()
-    if len(found) != 1 or [type(value) for value in found[0]] != [int, str]:
-        raise ValueError(f"the chain has {len(found)} heads: {found[:2]}")
-    return Head(*found[0])
-
-
 def read_results(path: Path, *, first: int = 1, until: int | None = None, last: int | None = None,
                  verdict: str | None = None, sample: str | None = None, checked: bool = True) -> Iterator[Verdict]:
-    """Stored results in order of their sequence, only those asked for. Nothing is written.
+    """Stored results with their notes in order of their sequence, only those asked for. Nothing is written.
 
     Args:
         path: of the database.
@@ -103,80 +75,98 @@ def read_results(path: Path, *, first: int = 1, until: int | None = None, last: 
         SinkError: when there is none at that path, it is not one of ours, or what is read is not what was written.
     """
     with open_for_reading(path) as (database, version):
-        unfiltered = last is not None and verdict is None and sample is None
-        if unfiltered and last is not None and version == VERSION:
-            first = max(first, _sequence_from_end(database, last))
-        rows = _read(database, path, version, first, until, checked)
-        found = (row for row in rows if verdict in (None, row.verdict) and sample in (None, row.sample))
-        yield from found if last is None else deque(found, maxlen=last)
+        known = notes.noted(database, version)
+        if version < CHAINED:
+            found: Iterator[Verdict] = (row for row in _unchained(database, path, version)
+                                        if first <= row.sequence <= (until or row.sequence))
+        else:
+            if last is not None and verdict is None and sample is None:
+                first = max(first, _sequence_from_end(database, last))
+            marks = _marks(verdict=verdict, sample=sample) if checked else []
+            found = _walked(database, path, first, until, checked, marks, {n for some in known.values() for n in some})
+        found = (row for row in found if verdict in (None, row.verdict) and sample in (None, row.sample))
+        for row in found if last is None else deque(found, maxlen=last):
+            yield notes.attached(database, path, row, known.get(row.sequence, ()), checked)
 
 
-def walk(database: sqlite3.Connection, first: int = 1) -> Iterator[Link]:
-    """The chain from row `first` on, each row held against the one before."""
-    before = database.execute("SELECT hash FROM results WHERE sequence < ? ORDER BY sequence DESC LIMIT 1",
-                              (first,)).fetchone()
-    previous = start(database) if before is None else before[0]
-    for sequence, body, link in database.execute("SELECT sequence, body, hash FROM results WHERE sequence >= ? "
-                                                 "ORDER BY sequence", (first,)):
-        yield Link(sequence, body, link, chain.link(previous, body) == link)
-        previous = link
+def read_sample(path: Path, sample: str, checked: bool = True) -> Iterator[Verdict]:
+    """The results of one sample, found by the index: each is held against its neighbours in the chain only.
 
-
-def numbers_used(database: sqlite3.Connection) -> int:
-    """The highest number a row ever had; rows that are gone count.
+    So a row that is gone from among them shows, and fields of a sample that are gone as a whole do not: reading all
+    rows (`read_results`, verifying) tells. When none is found, all are read.
 
     Raises:
-        ValueError: when the database's count is no number.
+        SinkError: as `read_results`.
     """
-    found = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'results'").fetchone() or (0,)
-    if not isinstance(found[0], int):
-        raise ValueError(f"numbers are counted from {found[0]!r}")
-    return found[0]
+    some = False
+    with open_for_reading(path) as (database, version):
+        if version >= CHAINED:
+            known = notes.noted(database, version)
+            for number, in database.execute("SELECT sequence FROM results WHERE sample = ? ORDER BY sequence",
+                                            (sample,)):
+                some = True
+                row = verdict_of(path, held(database, path, number, checked))
+                yield notes.attached(database, path, row, known.get(number, ()), checked)
+    if not some:
+        yield from read_results(path, sample=sample, checked=checked)
+
+
+def read_result(path: Path, sequence: int, checked: bool = True) -> Verdict | None:
+    """One result with its notes, held against its neighbours; None when there is none of that number.
+
+    Raises:
+        SinkError: as `read_results`.
+    """
+    with open_for_reading(path) as (database, version):
+        if version < CHAINED:
+            return next((row for row in _unchained(database, path, version) if row.sequence == sequence), None)
+        if not database.execute("SELECT 1 FROM results WHERE sequence = ?", (sequence,)).fetchone():
+            return None
+        entry = entry_of(path, held(database, path, sequence, checked))
+        if isinstance(entry, Note):
+            return None
+        return notes.attached(database, path, entry, notes.noted(database, version).get(sequence, ()), checked)
 
 
 def samples_used(database: sqlite3.Connection, version: int) -> list[str]:
     """Ids of all samples that have a field; older databases know none."""
-    if version != VERSION:
+    if version < CHAINED:
         return []
     return [name for name, in database.execute("SELECT DISTINCT sample FROM results WHERE sample <> ''")]
 
 
-def start(database: sqlite3.Connection) -> str:
-    """The link before the first row.
-
-    Raises:
-        ValueError: when the database states none.
-    """
-    found = database.execute("SELECT genesis FROM chain").fetchall()
-    if len(found) != 1:
-        raise ValueError(f"the chain has {len(found)} beginnings")
-    return chain.seed(str(found[0][0]))
-
-
-def verdict_of(path: Path, row: Link) -> Verdict:
+def entry_of(path: Path, row: Link) -> Verdict | Note:
     """What a row of the database at `path` says.
 
     Raises:
-        SinkError, ValueError: when it is no result, or says it is another.
+        SinkError, ValueError: when it is neither a result nor a note, or says it is another.
     """
+    return notes.note_of(path, row) if notes.is_note(row) else verdict_of(path, row)
+
+
+def verdict_of(path: Path, row: Link) -> Verdict:
+    """What a row says that is a result. Errors as `entry_of`."""
     plain = json.loads(row.body)
     return _verdict(path, row.sequence, {**plain, "hash": row.hash} if isinstance(plain, dict) else plain)
 
 
-def _read(database: sqlite3.Connection, path: Path, version: int, first: int, until: int | None,
-          checked: bool) -> Iterator[Verdict]:
-    if version < VERSION:  # these have no chain
-        for plain in legacy.rows(database, version):
-            if first <= plain["sequence"] <= (until or plain["sequence"]):
-                yield _verdict(path, plain["sequence"], plain)
-        return
+def _walked(database: sqlite3.Connection, path: Path, first: int, until: int | None, checked: bool,
+            marks: Sequence[str], known: Set[int]) -> Iterator[Verdict]:
+    """Results along the chain; of those without the marks in their text only the links are looked at.
+
+    known: numbers of the notes by their index, which must have those that lie on the way.
+    """
     row = None
     for row in walk(database, first):
         if until is not None and row.sequence > until:
             return
         if checked and not row.holds:
-            raise _broken(path, f"result {row.sequence} does not follow from what was written before it")
-        yield verdict_of(path, row)
+            raise altered(path, f"row {row.sequence} does not follow from what was written before it")
+        if notes.is_note(row):
+            if checked and row.sequence not in known:
+                raise altered(path, f"note {row.sequence} is missing in the index")
+        elif all(mark in row.body for mark in marks):
+            yield verdict_of(path, row)
     if checked and until is None:
         _check_head(database, path, row)
 
@@ -185,14 +175,18 @@ def _check_head(database: sqlite3.Connection, path: Path, row: Link | None) -> N
     """The last row read must be the last one written."""
     head = read_head(database)
     if row is not None and (row.sequence, row.hash) != (head.sequence, head.hash):
-        raise _broken(path, f"it ends at result {row.sequence}, and {head.sequence} was written")
+        raise altered(path, f"it ends at row {row.sequence}, and {head.sequence} was written")
     if row is None and database.execute("SELECT count(*) FROM results").fetchone()[0] == 0 and head.sequence:
-        raise _broken(path, f"it holds no result, and {head.sequence} was written")
+        raise altered(path, f"it holds no row, and {head.sequence} was written")
 
 
-def _broken(path: Path, what: str) -> SinkError:
-    return SinkError(f"{path}: {what}: the database was altered or damaged; `alledge results verify` tells more, a "
-                     "backup has what was written, --unverified reads this one as it is")
+def _marks(**values: str | None) -> list[str]:
+    """What the canonical text of a result has when its figures are these."""
+    return [f'"{name}":{json.dumps(value)}' for name, value in values.items() if value is not None]
+
+
+def _unchained(database: sqlite3.Connection, path: Path, version: int) -> Iterator[Verdict]:
+    return (_verdict(path, plain["sequence"], plain) for plain in legacy.rows(database, version))
 
 
 def _verdict(path: Path, sequence: int, plain: object) -> Verdict:
@@ -200,25 +194,15 @@ def _verdict(path: Path, sequence: int, plain: object) -> Verdict:
     try:
         verdict = _VERDICT.validate_python(plain)
     except ValueError as error:
-        raise SinkError(f"{path}: row {sequence} of this results database is damaged ({_first_line(error)}); a backup "
-                        "has what was written") from error
+        raise damaged(path, sequence, error) from error
     if verdict.sequence != sequence or not {verdict.verdict, *verdict.probabilities} <= set(TITLES):
-        raise SinkError(f"{path}: row {sequence} of this results database is damaged (it says it is result "
-                        f"{verdict.sequence}, {verdict.verdict!r} of {', '.join(verdict.probabilities)}); a backup has "
-                        "what was written")
+        raise damaged(path, sequence, f"it says it is result {verdict.sequence}, {verdict.verdict!r} of "
+                      f"{', '.join(verdict.probabilities)}")
     return verdict
 
 
-def _first_line(error: ValueError) -> str:
-    """A `ValidationError` of pydantic is a page."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error)
-
-
 def _sequence_from_end(database: sqlite3.Connection, last: int) -> int:
-    """Number of the last-but-so-many row."""
-    found = database.execute("SELECT min(sequence) FROM (SELECT sequence FROM results ORDER BY sequence DESC LIMIT ?)",
-                             (last,)).fetchone()
+    """Number of the last-but-so-many result."""
+    found = database.execute(f"SELECT min(sequence) FROM (SELECT sequence FROM results WHERE {NOTE_ON} IS NULL "
+                             "ORDER BY sequence DESC LIMIT ?)", (last,)).fetchone()
     return int(found[0] or 1)

@@ -11,8 +11,11 @@ from alledge.files import make_folder
 
 from . import chain, legacy, tables
 
-VERSION = 4  # PRAGMA user_version; 1 to 3 were without a chain (`legacy`)
+VERSION = 5  # PRAGMA user_version; 1 to 3 were without a chain (`legacy`)
+CHAINED = 4  # from here on rows are what they are now; version 4 knew no notes and had no index
 BUSY_MS = 5000  # how long to wait for another process that is writing
+
+
 def open_for_writing(path: Path) -> sqlite3.Connection:
     """Open or make a database. The write-ahead log is synchronous=FULL: NORMAL loses committed rows in a power cut
     (measured: 80 of 170).
@@ -40,8 +43,10 @@ def _bring_up_to_date(database: sqlite3.Connection, path: Path) -> None:
         return
     if version == 0:
         tables.create(database, chain.genesis())
-    else:
+    elif version < CHAINED:
         legacy.migrate(database, path, version)
+    else:
+        legacy.add_indexes(database, path, version)
     database.execute(f"PRAGMA user_version={VERSION}")
 
 
@@ -85,7 +90,8 @@ def version_of(database: sqlite3.Connection, path: Path) -> int:
     version = int(database.execute("PRAGMA user_version").fetchone()[0])
     there = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if version > VERSION:
-        raise SinkError(f"{path}: results database of version {version}, this alledge knows up to {VERSION}; update it")
+        raise SinkError(f"{path}: results database of version {version}, this alledge knows up to {VERSION}; update "
+                        "it, or begin a new file")
     if version < 0 or (version == 0 and there) or (version and "results" not in there):
         raise SinkError(f"{path}: a database, but not one of results; choose another file")
     return version
@@ -107,7 +113,8 @@ def explained(path: Path, done: str = "kept") -> Iterator[None]:
 
 
 def _way_out(error: Exception) -> str:
-    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+    damage = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+    if damage or "malformed" in str(error):  # a row that is no JSON, too
         return "the file is damaged or something else: use a backup, and begin a new file"
     if "full" in str(error):
         return "free space there, it goes on by itself"

@@ -1,4 +1,4 @@
-"""The two tables of version 4, and a transaction."""
+"""The two tables, since version 4, the indexes of version 5, and a transaction."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -19,13 +19,23 @@ CHAIN = """CREATE TABLE chain (
   sequence INTEGER NOT NULL,                   -- of the last row
   hash TEXT NOT NULL                           -- of the last row
 )"""
+NOTE_ON = "json_extract(body, '$.note_on')"  # the number of the result; NULL for results themselves
+INDEXES = {"samples": "CREATE INDEX samples ON results (sample)",
+           "notes": f"CREATE INDEX notes ON results ({NOTE_ON}) WHERE {NOTE_ON} IS NOT NULL"}
 
 
 def create(database: sqlite3.Connection, genesis: str) -> None:
     """An empty table and the start of its chain."""
     database.execute(RESULTS)
     database.execute(CHAIN)
+    create_indexes(database)
     database.execute("INSERT INTO chain VALUES (?, 0, ?)", (genesis, chain.seed(genesis)))
+
+
+def create_indexes(database: sqlite3.Connection) -> None:
+    """By which the fields of a sample, and the notes on a result, are found without reading all rows."""
+    for index in INDEXES.values():
+        database.execute(index)
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from pathlib import Path
 from alledge.errors import SinkError
 
 from . import tables
-from .rows import Head, Link, numbers_used, read_head, start, verdict_of, walk
-from .schema import VERSION, open_for_reading
+from .links import Head, Link, numbers_used, read_head, start, walk
+from .rows import entry_of
+from .schema import CHAINED, VERSION, open_for_reading
 
 _TOLD = 20  # faults that are spelled out; one damaged page can make thousands
 
@@ -43,14 +44,14 @@ def verify(path: Path, witnesses: Sequence[Head] = ()) -> Findings:
         SinkError: when it cannot be read at all, or is of a version without a chain.
     """
     with open_for_reading(path) as (database, version):
-        if version < VERSION:
+        if version < CHAINED:
             raise SinkError(f"{path}: results database of version {version}, which has no chain to verify; "
                             "`alledge run` copies it and brings it up to date")
-        return _examine(database, path, witnesses)
+        return _examine(database, path, version, witnesses)
 
 
-def _examine(database: sqlite3.Connection, path: Path, witnesses: Sequence[Head]) -> Findings:
-    faults = [*_pages(database), *_tables(database)]
+def _examine(database: sqlite3.Connection, path: Path, version: int, witnesses: Sequence[Head]) -> Findings:
+    faults = [*_pages(database), *_tables(database, version)]
     known = {witness.sequence: "" for witness in witnesses}
     last, count = None, 0
     try:
@@ -62,10 +63,10 @@ def _examine(database: sqlite3.Connection, path: Path, witnesses: Sequence[Head]
         head = read_head(database)
         faults += _head_faults(database, last, head)
     except (sqlite3.Error, ValueError, TypeError) as error:
-        faults.append(f"the rows after result {last.sequence if last else 0} cannot be read ({error})")
+        faults.append(f"the rows after number {last.sequence if last else 0} cannot be read ({error})")
         head = None
     lost = [w for w in witnesses if known[w.sequence] != w.hash]
-    faults += [f"result {w.sequence} {'is another' if known[w.sequence] else 'is gone'}: its witness says {w.hash}"
+    faults += [f"row {w.sequence} {'is another' if known[w.sequence] else 'is gone'}: its witness says {w.hash}"
                for w in lost]
     told = (*faults[:_TOLD], *([f"and {len(faults) - _TOLD} more"] if len(faults) > _TOLD else []))
     return Findings(count, head, len(witnesses) - len(lost), told)
@@ -77,9 +78,9 @@ def _pages(database: sqlite3.Connection) -> list[str]:
     return [] if found == ["ok"] else [f"the file is damaged: {' '.join(line.split())}" for line in found]
 
 
-def _tables(database: sqlite3.Connection) -> list[str]:
-    """A view or trigger could show rows that were never stored."""
-    wanted = {"results": tables.RESULTS, "chain": tables.CHAIN}
+def _tables(database: sqlite3.Connection, version: int) -> list[str]:
+    """A view or trigger could show rows that were never stored, another index hide some."""
+    wanted = {"results": tables.RESULTS, "chain": tables.CHAIN, **(tables.INDEXES if version == VERSION else {})}
     found = {name: text for name, text in database.execute("SELECT name, sql FROM sqlite_master") if
              not str(name).startswith("sqlite_")}
     return [f"{name} is not as this software makes it" for name in sorted({*wanted, *found})
@@ -88,10 +89,10 @@ def _tables(database: sqlite3.Connection) -> list[str]:
 
 def _row_faults(path: Path, row: Link) -> Iterator[str]:
     if not row.holds:
-        yield f"result {row.sequence} does not follow from what was written before it"
+        yield f"row {row.sequence} does not follow from what was written before it"
         return
     try:
-        verdict_of(path, row)
+        entry_of(path, row)
     except (SinkError, ValueError) as error:
         yield str(error)
 
@@ -99,7 +100,7 @@ def _row_faults(path: Path, row: Link) -> Iterator[str]:
 def _head_faults(database: sqlite3.Connection, last: Link | None, head: Head) -> Iterator[str]:
     end = (last.sequence, last.hash) if last else (0, start(database))
     if end != (head.sequence, head.hash):
-        yield f"it ends at result {end[0]}, and result {head.sequence} was the last written"
+        yield f"it ends at row {end[0]}, and row {head.sequence} was the last written"
     used = numbers_used(database)
     if used < head.sequence:
-        yield f"numbers are counted from {used}, and result {head.sequence} was written"
+        yield f"numbers are counted from {used}, and row {head.sequence} was written"

@@ -12,7 +12,7 @@ from alledge.errors import UsageError
 from alledge.signing import SigningKey, verifies
 
 from .chain import HASH, canonical
-from .rows import Head
+from .links import Head
 
 
 def witness(head: Head, key: SigningKey | None = None) -> dict[str, Any]:

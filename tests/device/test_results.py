@@ -97,7 +97,7 @@ def test_a_view_in_the_place_of_the_rows_is_refused(database: Path) -> None:
 def test_swapped_rows_are_found(database: Path) -> None:
     change(database, "UPDATE results SET sequence = -4 WHERE sequence = 4",
            "UPDATE results SET sequence = 4 WHERE sequence = 5", "UPDATE results SET sequence = 5 WHERE sequence = -4")
-    assert "result 4 does not follow" in verify(database).faults[0]
+    assert "row 4 does not follow" in verify(database).faults[0]
 
 
 def rewritten(database: Path) -> None:
@@ -114,7 +114,7 @@ def test_only_a_witness_knows_of_a_tail_cut_by_someone_who_knows_the_scheme(data
     assert verify(database, read_witnesses(kept)).witnessed == 2
     rewritten(database)
     assert verify(database).faults == ()  # as docs/results-store.md says
-    assert verify(database, read_witnesses(kept)).faults == (f"result 10 is gone: its witness says {rows[9].hash}",)
+    assert verify(database, read_witnesses(kept)).faults == (f"row 10 is gone: its witness says {rows[9].hash}",)
 
 
 def test_a_signed_head_counts_and_an_altered_one_is_refused(alledge: Cli, database: Path, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_verify_says_what_is_wrong_and_fails(alledge: Cli, database: Path) -> No
     done = alledge("results", "verify", "--results", database, "--json")
     found = json.loads(done.stdout)
     assert (done.returncode, found["ok"], found["rows"]) == (1, False, 10)
-    assert found["faults"] == ["result 4 does not follow from what was written before it"]
+    assert found["faults"] == ["row 4 does not follow from what was written before it"]
     assert len(done.stderr.splitlines()) == 1
     for command in (("list",), ("show", "4"), ("export", database.parent / "out.csv")):
         assert alledge("results", *command, "--results", database).returncode == 1

@@ -32,7 +32,7 @@ from alledge.verdict import Verdict
 
 KEYS = {"sequence", "taken_at", "verdict", "confidence", "probabilities", "reasons", "quality", "coverage",
         "timings_ms", "engine", "bundle_id", "source", "caveat", "faults", "gates", "camera", "note", "frame_sha256",
-        "mask_sha256", "sample", "software", "boot_id", "uptime_s", "hash"}
+        "mask_sha256", "sample", "software", "boot_id", "uptime_s", "hash", "notes"}
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 SMEARS = "synthetic://?seed=1&size=96"
 

@@ -10,7 +10,8 @@ import pytest
 
 from alledge.device.sink import open_sink
 from alledge.device.sink.sqlite import SqliteSink
-from alledge.device.store.rows import read_results, walk
+from alledge.device.store.links import walk
+from alledge.device.store.rows import read_results
 from alledge.device.store.schema import open_for_reading
 from alledge.errors import SinkError
 from alledge.verdict import Verdict
