@@ -30,7 +30,7 @@ COMMANDS = {
     "daemon": ("alledge.device.cli:daemon", "Run headless under systemd: notify, watchdog, reload, recovery."),
     "bench": ("alledge.device.cli:bench", "Measure latency per stage on this machine."),
     "doctor": ("alledge.device.cli:doctor", "What this machine has, what is missing and what mends it."),
-    "device": ("alledge.device.cli:device", "Prepare the board one is on."),
+    "device": ("alledge.device.provision.commands:device", "Make a board the device, and pack what it needs."),
     "model": ("alledge.device.models:model", "Install models on this device, checked and rolled back by itself."),
     "results": ("alledge.device.results:results", "Read, verify, export and back up results."),
 }

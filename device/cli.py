@@ -21,7 +21,7 @@ Database = Annotated[Path | None, typer.Option("--results", metavar="DB", show_d
                                                help="Results database; else the configured one.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
 
-device = command_group(help="Prepare the board one is on.")
+device = command_group(help="Make a board the device, and pack what it needs.")
 
 
 def run(
@@ -195,11 +195,6 @@ def inspect(
 
     opened, trusted = Bundle.open(bundle), _settings(config).bundle.trusted_keys
     present(describe(opened, trusted), lines(opened, trusted), as_json)
-
-
-@device.callback()
-def _device() -> None:
-    """Keeps `build-engine` a sub-command while it is the only one."""
 
 
 @device.command("build-engine")

@@ -26,7 +26,8 @@ def installed(tmp_path: Path) -> Path:
     program.chmod(0o755)
     for unit in UNITS.iterdir():
         name = unit.name.replace("@.", "@sda1.")  # of a template, the instance for a memory stick
-        (tmp_path / name).write_text(unit.read_text().replace(PROGRAM, str(program)))
+        text = unit.read_text().replace(PROGRAM, str(program)).replace("/usr/bin/jetson_clocks", str(program))
+        (tmp_path / name).write_text(text)
     return tmp_path
 
 
@@ -42,7 +43,8 @@ def test_systemd_finds_nothing_wrong_with_the_units(installed: Path) -> None:
 
 
 @needs_systemd
-@pytest.mark.parametrize("unit", ["alledge.service", "alledge-backup.service", "alledge-model@sda1.service"])
+@pytest.mark.parametrize("unit", ["alledge.service", "alledge-backup.service", "alledge-clocks.service",
+                                  "alledge-model@sda1.service"])
 def test_little_is_exposed(installed: Path, unit: str) -> None:
     found = re.search(r"Overall exposure level for \S+: ([\d.]+)",
                       analysed("security", "--offline=true", installed / unit))
