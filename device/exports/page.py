@@ -123,7 +123,8 @@ def _outlined(rgb: NDArray[np.uint8], row: Verdict, archive: Path) -> NDArray[np
 
 
 def _checking(rows: Sequence[Verdict]) -> str:
-    last, link = max((entry.sequence, entry.hash) for row in rows for entry in (row, *row.notes))
+    last, link = max([(row.sequence, row.hash) for row in rows]
+                     + [(note.sequence, note.hash) for row in rows for note in row.notes])
     return (f"<p>Row {last} has the hash below; every earlier row goes into it. <code>alledge results "
             "verify</code> on the device recomputes the chain.</p>"
             f"<p class=hash>{escape(link) or 'made by a version without a chain'}</p>")

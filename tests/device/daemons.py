@@ -8,14 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from alledge.bundle import Bundle
 
-LIMIT_S = 30.0  # for anything to happen, on a busy machine
+LIMIT_S = 120.0  # for anything to happen: only a failing test waits so long, however busy the machine is
 
 Line = dict[str, Any]
 
@@ -44,21 +44,35 @@ def write_config(folder: Path, bundle: Bundle | Path | None, camera: str = "synt
 class Manager:
     """A service manager's socket: what it was told."""
 
+    _MARK = "heard"
+
     def __init__(self, folder: Path) -> None:
         self.address = str(folder / "notify")
         with suppress(FileNotFoundError):
             os.unlink(self.address)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.address)
+        self._heard = Event()
         self.told: list[tuple[float, str]] = []
         Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
         while True:
             message = self._socket.recv(65536).decode()
+            if message == self._MARK:
+                self._heard.set()
+                continue
             self.told.append((time.monotonic(), message))
 
+    def hear(self) -> None:
+        """Wait until all that was said before has been heard."""
+        self._heard.clear()
+        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as own:
+            own.sendto(self._MARK.encode(), self.address)
+        assert self._heard.wait(LIMIT_S)
+
     def count(self, word: str) -> int:
+        self.hear()
         return sum(word in message.split("\n") for _, message in self.told)
 
 
@@ -110,6 +124,10 @@ class Process:
         found: Line = self.until(lambda: next((line for line in self.lines[after:] if line["event"] == name and all(
             line[key] == value for key, value in values.items())), None))
         return found
+
+    def said(self, words: str) -> None:
+        """Wait until the service manager has been told them, even if something newer was said since."""
+        self.until(lambda: any(words in message for _, message in self.manager.told))
 
     def state(self) -> Line:
         """Live state, as another program reads it."""

@@ -20,6 +20,6 @@ def measured(script: str, *options: str, code: int = 0) -> Any:
     """What a script of benchmarks/ found; it fails by its exit code."""
     folder = {"TMPDIR": str(MEMORY)} if os.access(MEMORY, os.W_OK) else {}
     done = subprocess.run([sys.executable, ROOT / "benchmarks" / script, *options], capture_output=True, text=True,
-                          check=False, env={**os.environ, **folder}, timeout=300)
+                          check=False, env={**os.environ, **folder}, timeout=1800)
     assert done.returncode == code, done.stdout + done.stderr
     return json.loads(done.stdout)

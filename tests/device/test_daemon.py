@@ -59,16 +59,28 @@ def screen(folder: Path) -> str:
         return str(image.info["Description"])
 
 
+def in_the_way(path: Path) -> bool:
+    """Put a folder where a display writes its picture, which may come back in between."""
+    path.unlink(missing_ok=True)
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
 def test_a_service_manager_hears_it_start_work_and_stop(tflite_bundle: Bundle, tmp_path: Path) -> None:
-    with Process(write_config(tmp_path, tflite_bundle), watchdog_s=1.0) as daemon:
+    with Process(write_config(tmp_path, tflite_bundle), watchdog_s=2.0) as daemon:
         daemon.until(lambda: daemon.manager.count("READY=1"))
-        ready = [line["event"] for line in daemon.lines]
-        assert "self-test-passed" in ready[:ready.index("result") if "result" in ready else None]
+        daemon.event("result")
+        events = [line["event"] for line in daemon.lines]
+        assert events.index("self-test-passed") < events.index("result")
         daemon.until(lambda: len(acknowledged(daemon.lines)) >= 5 and daemon.manager.count("WATCHDOG=1") >= 4)
         live = daemon.state()
         assert live["state"] in {state.value for state in State}
         assert (live["schema"], live["bundle_id"], live["faults"]) == (1, tflite_bundle.id, [])
         assert daemon.end() == 0
+        daemon.manager.hear()
         words = [message for _, message in daemon.manager.told]
         ready_words = "STATUS=Ready: waiting for a field. Since the start: 0 fields, 0 with a verdict."
         assert any(ready_words in message for message in words)
@@ -82,14 +94,15 @@ def test_a_service_manager_hears_it_start_work_and_stop(tflite_bundle: Bundle, t
 
 
 def test_a_new_configuration_is_taken_and_a_wrong_one_is_not(tflite_bundle: Bundle, tmp_path: Path) -> None:
-    config = write_config(tmp_path, tflite_bundle, every_s=1.0)  # a screen lasts until the next field
+    config = write_config(tmp_path, tflite_bundle, every_s=2.0)  # a screen lasts until the next field
     with Process(config) as daemon:
         daemon.event("result")
-        write_config(tmp_path, tflite_bundle, every_s=1.0, database=str(tmp_path / "other.db"), note="second")
+        write_config(tmp_path, tflite_bundle, every_s=2.0, database=str(tmp_path / "other.db"), note="second")
         before = daemon.send(signal.SIGHUP)
         daemon.event("reloaded", before)
         assert daemon.event("result", before + 1 + daemon.lines[before:].index(daemon.event("reloaded", before)))[
             "result"]["note"] == "second"
+        daemon.manager.hear()
         told = [message for _, message in daemon.manager.told if "RELOADING=1" in message]
         assert len(told) == 1
         assert "MONOTONIC_USEC=" in told[0]
@@ -101,7 +114,7 @@ def test_a_new_configuration_is_taken_and_a_wrong_one_is_not(tflite_bundle: Bund
         daemon.until(lambda: "Old settings kept" in screen(tmp_path))
         daemon.event("result", before)
         assert "camera.zoom" in daemon.state()["configuration_refused"]
-        daemon.until(lambda: "camera.zoom" in daemon.manager.told[-1][1])
+        daemon.said("camera.zoom")
         assert daemon.manager.count("READY=1") == 3
 
         write_config(tmp_path, tflite_bundle, camera=f"file://{tmp_path / 'nothing'}")  # sound, but cannot be opened
@@ -120,16 +133,15 @@ def test_a_new_configuration_is_taken_and_a_wrong_one_is_not(tflite_bundle: Bund
 
 
 def test_camera_and_display_may_fail_and_come_back(tflite_bundle: Bundle, tmp_path: Path) -> None:
-    camera = "emulated://disconnected@4s-6s/synthetic://?seed=1&size=96&fields=4"
+    camera = "emulated://disconnected@4s-12s/synthetic://?seed=1&size=96&fields=4"
     with Process(write_config(tmp_path, tflite_bundle, camera)) as daemon:
         daemon.event("result")
-        (tmp_path / "screen.png").unlink()
-        (tmp_path / "screen.png").mkdir()
+        daemon.until(lambda: in_the_way(tmp_path / "screen.png"))
         daemon.event("fault-began", fault="display-lost")
         daemon.event("fault-began", fault="camera-disconnected")
         daemon.event("state", state="faulted")
         daemon.until(lambda: "camera-disconnected" in [fault["fault"] for fault in daemon.state()["faults"]])
-        daemon.until(lambda: "plug it in again" in daemon.manager.told[-1][1])
+        daemon.said("plug it in again")
         (tmp_path / "screen.png").rmdir()
         for fault in ("camera-disconnected", "display-lost"):
             daemon.event("fault-ended", fault=fault)
@@ -210,14 +222,12 @@ def test_a_failure_while_storing_is_said_and_over_by_itself(tflite_bundle: Bundl
         assert not list(verify_archive(tmp_path / "results.db", frames.parent))
 
 
-@pytest.mark.parametrize("camera", ["stalled@1s-60s", "disconnected@1s-60s"])
+@pytest.mark.parametrize("camera", ["stalled@1s-600s", "disconnected@1s-600s"])
 def test_a_camera_that_fails_holds_no_end_up(tflite_bundle: Bundle, tmp_path: Path, camera: str) -> None:
     config = write_config(tmp_path, tflite_bundle, f"emulated://{camera}/synthetic://?size=96&fields=4")
     with Process(config) as daemon:
         daemon.event("state", state="faulted")
-        began = time.monotonic()
-        assert daemon.end() == 0
-        assert time.monotonic() - began < 12
+        assert daemon.end() == 0  # within LIMIT_S, which is over before the camera is back
         sound(daemon.lines)
         assert acknowledged(daemon.lines) == stored(tmp_path)
 
@@ -236,34 +246,34 @@ def test_a_stage_that_hangs_is_no_longer_vouched_for(tflite_bundle: Bundle, tmp_
 
     manager, lines = Manager(tmp_path), list[Line]()
     monkeypatch.setattr(Pipeline, "infer", hangs)
-    for key, value in {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "4000000", "RUNTIME_DIRECTORY": str(tmp_path),
+    for key, value in {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "6000000", "RUNTIME_DIRECTORY": str(tmp_path),
                        "WATCHDOG_PID": str(os.getpid())}.items():
         monkeypatch.setenv(key, value)
     config = load_config(write_config(tmp_path, tflite_bundle))
     daemon = Thread(target=Daemon(lambda: config, "", ended, Event()).serve)
 
-    def wait_for(event: str) -> None:
+    def wait_for(holds: Callable[[], object]) -> None:
         end = time.monotonic() + LIMIT_S
-        while event not in [line["event"] for line in lines] and time.monotonic() < end:
+        while not holds():
+            assert time.monotonic() < end, lines[-8:]
             time.sleep(0.05)
             lines.extend(json.loads(line) for line in capfd.readouterr().out.splitlines())
 
     daemon.start()
-    wait_for("result")
+    wait_for(lambda: any(line["event"] == "result" for line in lines))
+    wait_for(lambda: manager.count("WATCHDOG=1"))
     asked.set()
-    wait_for("stuck")
+    wait_for(lambda: any(line["event"] == "stuck" and line["stage"] == "infer" for line in lines))
     pings = manager.count("WATCHDOG=1")
-    assert pings >= 1
-    time.sleep(1.5)  # else it would be told each second
+    time.sleep(2.0)  # else it would be told each one and a half
     assert manager.count("WATCHDOG=1") == pings
     gate.set()  # a real one would be killed soon
-    while manager.count("WATCHDOG=1") == pings:
-        time.sleep(0.01)
+    wait_for(lambda: manager.count("WATCHDOG=1") > pings)
     ended.set()
     daemon.join(LIMIT_S)
+    assert not daemon.is_alive()  # it would fail in the middle of another test
     lines.extend(json.loads(line) for line in capfd.readouterr().out.splitlines())
     sound(lines)
-    assert [line["stage"] for line in lines if line["event"] == "stuck"] == ["infer"]
     assert acknowledged(lines) == stored(tmp_path)
 
 
