@@ -80,7 +80,11 @@ def composition(items: Mapping[str, Sequence[Item]]) -> dict[str, Any]:
 
 
 def lead(m: Mapping[str, Any]) -> str:
-    """The run in two sentences, for a person who is no programmer."""
+    """The run in two sentences, for a person who is no programmer; a warning goes before them."""
+    return f"{unlearned(m)} {_told(m)}".strip()
+
+
+def _told(m: Mapping[str, Any]) -> str:
     answered = m["n"] - m["abstained"]
     if not answered:
         return f"Of {m['n']} images it had never seen, this network answered none: all were inconclusive."
@@ -90,7 +94,7 @@ def lead(m: Mapping[str, Any]) -> str:
     benign = ", and no benign one recognised" if unseen else ""
     return (f"Of {m['n']} images it had never seen, this network answered {percent(answered / m['n'])} and was right "
             f"on {percent(m['accuracy_when_answered'])} of those {interval(m, 'accuracy_when_answered')}. {told} "
-            f"answered as benign{benign}. {unlearned(m)}".strip())
+            f"answered as benign{benign}.")
 
 
 def unlearned(m: Mapping[str, Any]) -> str:
@@ -99,7 +103,7 @@ def unlearned(m: Mapping[str, Any]) -> str:
     low, _ = m.get("accuracy_group_ci95") or m["accuracy_ci95"]
     if low > commonest:
         return ""
-    return (f"It has not been shown to have learned anything: it is right on {percent(m['accuracy'])} "
+    return (f"This network has not been shown to have learned anything: it is right on {percent(m['accuracy'])} "
             f"{interval(m, 'accuracy')}, and always naming the commonest class would be right on {percent(commonest)}. "
             "Its answers mean nothing.")
 

@@ -30,12 +30,13 @@ def make_items(tmp_path, name="field", groups=True):
                  {"group": f"g{i // 4}"} if groups else {}) for i in range(N)]
 
 
-def make_run(tmp_path, baseline=0.5, groups=True, name="field", cut=0, protocol="split", misread=4):
-    """A run folder with known predictions: of 40 images 4 (or so many) are misread, half of them withheld."""
+def make_run(tmp_path, baseline=0.5, groups=True, name="field", cut=0, protocol="split", misread=4,
+             silent=False):
+    """A run folder with known predictions: of 40 images 4 (or so many) are misread, half of all or all withheld."""
     items, truth = make_items(tmp_path, name, groups), np.arange(N) % 4
     guess = np.where(np.arange(N) < misread, (truth + 1) % 4, truth)
     probabilities = np.eye(4)[guess] * 0.8 + 0.05
-    answered = np.arange(N) % 2 == 0
+    answered = (np.arange(N) % 2 == 0) & (not silent)
     subsets = {"train": items[:0], "val": items[:0], "test": items}
     record = TrainingRecord(
         run_id="0123456789ab", labels=list(LABELS), preprocessing=Preprocessing(size=32),
@@ -89,7 +90,13 @@ def test_page_and_card_tell_the_figures_with_their_intervals(tmp_path):
 def test_page_and_card_say_once_when_nothing_was_learned(tmp_path, misread, times):
     page, card, _ = make_run(tmp_path, misread=misread)
     for text in (page, card):
-        assert text.count("It has not been shown to have learned anything") == times
+        assert text.count("has not been shown to have learned anything") == times
+
+
+def test_a_page_without_an_answer_still_begins_with_that_warning(tmp_path):
+    page, _, _ = make_run(tmp_path, misread=30, silent=True)
+    assert "<p class=lead>This network has not been shown to have learned anything" in page
+    assert "answered none: all were inconclusive" in page
 
 
 def test_colour_that_knows_as_much_is_called_so(tmp_path):
