@@ -13,6 +13,7 @@ from alledge.labels import LABELS, find_label
 
 SUBSETS = ("train", "val", "test")
 FOLD_COLUMNS = {"group": "fold", "family": "family", "block": "block", "random": ""}
+WHOLE_GROUPS = ("group", "family")  # kinds of folds that may cut none; the other two are there to be looked at
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.25
 _NAMED = 3  # how many offending files a message names
@@ -102,12 +103,20 @@ def hold_out(dataset: Dataset, folds: str, name: str) -> Dataset:
     return Dataset(dataset.root, items)
 
 
-def cut_groups(dataset: Dataset, folds: str) -> int:
-    """How many groups have fields in more than one fold: above 0 the folds leak, and every figure is optimistic."""
-    homes: dict[str, set[str]] = {}
+def cut_groups(dataset: Dataset, folds: str) -> list[str]:
+    """Of each group with fields in more than one fold, two that are apart, in words.
+
+    Where there is any, the folds leak, and every figure is optimistic.
+    """
+    cut: dict[str, str] = {}
+    home: dict[str, Item] = {}
     for item in dataset.items:
-        homes.setdefault(item.group, set()).add(_fold_of(item, folds))
-    return sum(len(folds_of_group) > 1 for folds_of_group in homes.values())
+        other = home.setdefault(item.group, item)
+        places = [_fold_of(i, folds) for i in (other, item)]
+        if places[0] != places[1]:
+            cut.setdefault(item.group, f"{other.path} (fold {places[0]}) and {item.path} (fold {places[1]}) share "
+                                       f"group {item.group}")
+    return list(cut.values())
 
 
 def _fold_of(item: Item, folds: str) -> str:

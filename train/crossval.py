@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from alledge.dataset import Dataset, cut_groups, fold_names, hold_out
+from alledge.dataset import FOLD_COLUMNS, WHOLE_GROUPS, Dataset, cut_groups, fold_names, hold_out
 from alledge.errors import DataError
 from alledge.files import write_bytes
 from alledge.metrics import score
@@ -39,12 +39,10 @@ def cross_validate(dataset: Dataset, folds: str, out: Path, options: Options,
     """Train one run per fold below `out`, skip those already complete, pool the test rows of all.
 
     Raises:
-        DataError: when a finished fold in `out` was made with other options or another split.
+        DataError: when `group` or `family` folds cut a group, or a finished fold in `out` was made with other options
+            or another split.
     """
-    cut = cut_groups(dataset, folds)
-    if cut:
-        progress.say(f"warning: --folds {folds} cuts {cut} groups: near-twins of test images are trained on, so the "
-                     "figures are optimistic")
+    cut = _cut(dataset, folds, progress)
     done = []
     for name in fold_names(dataset, folds):
         run = out / f"{folds}-{name}"
@@ -59,6 +57,18 @@ def cross_validate(dataset: Dataset, folds: str, out: Path, options: Options,
         done.append(Fold(name, run.name, record.metrics["n"], record.metrics["accuracy"],
                          record.metrics["baseline_histogram_accuracy"]))
     return _pool(out, folds, cut, done, options, {i.md5: i.group for i in dataset.items})
+
+
+def _cut(dataset: Dataset, folds: str, progress: Progress) -> int:
+    """How many groups the folds cut."""
+    cut = cut_groups(dataset, folds)
+    if cut and folds in WHOLE_GROUPS:
+        raise DataError(f"--folds {folds} leaks: {cut[0]}; column {FOLD_COLUMNS[folds]!r} must give every field of a "
+                        f"group the same value, and cuts {len(cut)} groups")
+    if cut:
+        progress.say(f"warning: --folds {folds} cuts {len(cut)} groups ({cut[0]}): near-twins of test images are "
+                     "trained on, so the figures are optimistic")
+    return len(cut)
 
 
 def check_same(run: Path, dataset: Dataset, options: Options) -> None:

@@ -73,6 +73,14 @@ def test_folds_cover_every_item_once_and_cut_no_group(smears, folds):
     assert sorted(tested) == sorted(i.path for i in dataset.items)
 
 
+def test_a_cut_group_is_named_by_two_fields_that_are_apart(copied):
+    rewrite(copied, lambda row: {**row, "fold": "9" if row["file"] == "pro_b/pro_b_0001.png" else row["fold"]})
+    (said,) = cut_groups(read_dataset(copied), "group")
+    assert "pro_b_0001.png (fold 9)" in said
+    assert said.count(".png (fold ") == 2
+    assert "share group " in said
+
+
 def test_a_group_of_several_classes_is_not_cut_either(copied):
     """The fields of a patient may be of more than one class."""
     rewrite(copied, lambda row: {**row, "group": f"{row['fold']}-{row['group'][-1]}", "split": "train"})
