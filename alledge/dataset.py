@@ -3,7 +3,7 @@
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -52,6 +52,11 @@ class Dataset:
         return tuple(i for i in self.items if name in ("all", i.subset))
 
     @property
+    def dealt(self) -> bool:
+        """Whether no split CSV says who tests: the images were dealt by their content."""
+        return not any(i.columns for i in self.items)
+
+    @property
     def split_sha256(self) -> str:
         """Identifies who trained, validated and tested, independent of file names and order."""
         rows = sorted(f"{i.md5},{i.label},{i.subset}" for i in self.items)
@@ -61,8 +66,9 @@ class Dataset:
 def read_dataset(root: Path, split: Path | None = None) -> Dataset:
     """Read class folders below `root`; subsets come from `split`, else from `root/split.csv`, else from the hashes.
 
-    Without a CSV, files are dealt by content hash: identical files stay together, but fields of one slide do not,
-    so figures on such a split are optimistic. A row whose file is not at its place is looked for by its md5.
+    Without a CSV, each class is dealt in the order of its content hashes: identical files stay together, but fields of
+    one slide do not, so figures on such a split are optimistic. A row whose file is not at its place is looked for by
+    its md5.
 
     Raises:
         UsageError: when the folder or the CSV does not exist.
@@ -154,12 +160,18 @@ def _read_folders(root: Path) -> list[Item]:
     return [Item(path, label, _md5(path)) for d, label in folders for path in images[d]]
 
 
-def _deal_by_hash(items: Iterable[Item]) -> list[Item]:
-    def subset(item: Item) -> str:
-        place = int(item.md5[:8], 16) / 0xFFFFFFFF
-        return "test" if place < TEST_SHARE else "val" if place < TEST_SHARE + VALIDATION_SHARE else "train"
+def _deal_by_hash(items: Sequence[Item]) -> list[Item]:
+    """Of each class a quarter to test and 15 % to validate, by the order of the hashes: file names have no say.
 
-    return [replace(i, subset=subset(i)) for i in items]
+    The same file in two classes is dealt once.
+    """
+    subset_of: dict[str, str] = {}
+    for label in LABELS:
+        files = sorted({i.md5 for i in items if i.label == label} - subset_of.keys())
+        test, validation = (max(1, round(share * len(files))) for share in (TEST_SHARE, VALIDATION_SHARE))
+        for place, md5 in enumerate(files):
+            subset_of[md5] = "test" if place < test else "val" if place < test + validation else "train"
+    return [replace(i, subset=subset_of[i.md5]) for i in items]
 
 
 def _read_split(root: Path, split: Path) -> list[Item]:

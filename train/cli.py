@@ -13,6 +13,9 @@ from alledge.output import Progress, command_group, emit
 from alledge.quiet import quiet
 from alledge.runfolder import RECORD, REPORT, TrainingRecord, read_record
 
+_DEALT = ("no split CSV: images are dealt by their content; near-twins may stand on both sides, so figures are "
+          "optimistic (docs/data.md)")
+
 data = command_group(help="Look at a data set before trusting it.")
 
 
@@ -66,6 +69,8 @@ def train(
         head, weights = head or default_head(backbone), weights or default_weights(backbone)
         options = Options(backbone, head, loss, weights, segment, epochs or default_epochs(backbone, head, weights),
                           batch or default_batch(backbone, head, weights), seed, precision, distribute)
+        if dataset.dealt and not folds:
+            progress.say(_DEALT)
         if folds:
             summary = cross_validate(dataset, folds, out, options, progress)
         else:
@@ -139,7 +144,10 @@ def reproduce(
         plan = Plan(table, protocol, names, seeds, weights, epochs, batch, test_per_class, per_class, precision)
         places = ["--data", str(data), *(["--split", str(split)] if split else []), "--out", str(out)]
         command = shlex.join(["alledge", "reproduce", *plan.wishes, *places])
-        report = train_table(dataset, out, plan, command, Progress(person))
+        progress = Progress(person)
+        if dataset.dealt and protocol == "split":
+            progress.say(_DEALT)
+        report = train_table(dataset, out, plan, command, progress)
     if json:
         emit(report)
     else:

@@ -62,7 +62,7 @@ def train(dataset: Dataset, out: Path, options: Options, progress: Progress,
         UsageError: for options that are out of range.
     """
     items = {name: dataset.subset(name) for name in SUBSETS}
-    _check_subsets(items)
+    _check_subsets(items, dataset.dealt)
     check_weights(options.backbone, options.weights)
     preprocessing = preprocessing_for(options.backbone, options.segment, protocol.size, options.head == NUCLEI)
     tiles = protocol.read(items, preprocessing, progress)
@@ -156,10 +156,13 @@ def describe(dataset: Dataset, items: dict[str, tuple[Item, ...]], seconds: floa
     }
 
 
-def _check_subsets(items: dict[str, tuple[Item, ...]]) -> None:
+def _check_subsets(items: dict[str, tuple[Item, ...]], dealt: bool) -> None:
     for name in ("train", "val"):
         found = {i.label for i in items[name]}
         lacking = [label for label in LABELS if label not in found]
+        if lacking and dealt:
+            raise DataError(f"too few different images of {', '.join(lacking)}: expected at least 3 of each class, one "
+                            "to learn from, one to validate and one to test; add images")
         if lacking:
             raise DataError(f"the {name} rows hold no image of {', '.join(lacking)}: expected every class in each of "
                             "train and val; add images or change the split")

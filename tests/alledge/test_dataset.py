@@ -29,6 +29,7 @@ def rewrite(root, change):
 def test_the_split_csv_in_the_folder_is_found_and_masks_are_no_class(smears):
     dataset = read_dataset(smears)
     assert len(dataset.items) == 48
+    assert not dataset.dealt
     assert {i.label for i in dataset.items} == set(LABELS)
     assert {i.subset for i in dataset.items} == {"train", "val", "test"}
     assert not any("masks" in i.path.parts for i in dataset.items)
@@ -40,6 +41,26 @@ def test_without_a_csv_identical_files_stay_together(copied):
     dataset = read_dataset(copied)
     twin = next(i for i in dataset.items if i.path.name == "twin.png")
     assert len({i.subset for i in dataset.items if i.md5 == twin.md5}) == 1
+
+
+def test_without_a_csv_every_class_is_dealt_by_content_alone(copied):
+    (copied / "split.csv").unlink()
+    for path in sorted(copied.glob("*/*_00[01]?.png"))[::2]:
+        path.unlink() if path.parent.name == "benign" else path.rename(path.with_stem(f"renamed_{path.stem}"))
+    first = read_dataset(copied)
+    assert first.dealt
+    for label, numbers in (("benign", (2, 1, 3)), ("pro_b", (3, 2, 7))):
+        assert tuple(sum(i.label == label for i in first.subset(s)) for s in ("test", "val", "train")) == numbers
+    for path in copied.glob("pro_b/*.png"):
+        path.rename(path.with_stem(f"z{path.stem[::-1]}"))
+    assert read_dataset(copied).split_sha256 == first.split_sha256
+
+
+def test_a_file_in_two_classes_is_dealt_once(copied):
+    (copied / "split.csv").unlink()
+    for path in (copied / "benign").iterdir():
+        shutil.copy(path, copied / "pro_b" / path.name)
+    assert len(read_dataset(copied).items) == 48 + 12
 
 
 def test_moved_files_are_found_by_their_md5(copied):

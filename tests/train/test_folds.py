@@ -1,4 +1,4 @@
-"""Folds that cut groups: refused where they may not, named where they may."""
+"""Who learns and who tests: folds that cut groups, and images without a split CSV."""
 
 import io
 from dataclasses import replace
@@ -7,9 +7,11 @@ import pytest
 
 pytest.importorskip("keras", reason="needs the extra `train`")
 
-from alledge.dataset import Dataset, read_dataset
+from alledge.dataset import SUBSETS, Dataset, read_dataset
 from alledge.errors import DataError
+from alledge.labels import LABELS
 from alledge.output import Progress
+from alledge.synthetic import write_dataset
 from alledge.train.crossval import cross_validate
 from alledge.train.options import Options
 
@@ -37,3 +39,16 @@ def test_blocks_that_cut_groups_are_said_to_with_two_files(smears, tmp_path):
         cross_validate(cut(smears, "block"), "block", tmp_path, OPTIONS, Progress(told))
     assert "warning: --folds block cuts " in told.getvalue()
     assert told.getvalue().count(".png (fold ") == 2
+
+
+def test_three_images_per_class_are_dealt_and_two_are_too_few(alledge, tmp_path):
+    write_dataset(tmp_path, 3, seed=1, size=64)
+    (tmp_path / "split.csv").unlink()
+    dealt = read_dataset(tmp_path)
+    assert all({i.label for i in dealt.subset(name)} == set(LABELS) for name in SUBSETS)
+    next((tmp_path / "pre_b").iterdir()).unlink()
+    done = alledge("train", "--data", tmp_path, "--out", tmp_path / "run", "--backbone", "tiny")
+    assert done.returncode == 1
+    warned, error = done.stderr.strip().splitlines()
+    assert warned.startswith("no split CSV: images are dealt by their content")
+    assert error.startswith("error: too few different images of pre_b: expected at least 3 of each class")
