@@ -45,7 +45,7 @@ from tests.device.daemons import Process, write_config  # noqa: E402
 
 HERE = Path(__file__).parent
 EVERY = (1, 2, 3, 5, 7, 11, 17, 31, 64)
-MEGABYTES, WITHIN_S = 12, 15.0
+MEGABYTES, WITHIN_S = 12, 120.0  # only a failure takes so long
 SMEARS = "synthetic://?seed=1&size=64"
 
 
@@ -117,8 +117,8 @@ def said(daemon: Process, faults: tuple[str, ...]) -> dict[str, bool]:
             return any(title in str(image.info["Description"]) for title in titles)
         return False
 
-    return {"in_state": reached(lambda: any(row["fault"] in faults for row in daemon.state()["faults"]), 5.0),
-            "on_screen": reached(on_screen, 5.0)}
+    return {"in_state": reached(lambda: any(row["fault"] in faults for row in daemon.state()["faults"])),
+            "on_screen": reached(on_screen)}
 
 
 def goes_on(daemon: Process) -> bool:

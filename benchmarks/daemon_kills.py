@@ -3,15 +3,17 @@
     python benchmarks/daemon_kills.py [--kills 1000] [--each 20] [--starts 40] [--seed 0]
 
 A daemon judges drawn fields with the tests' small network, archives them and tells each on its standard output; it is
-killed, and the next one goes on in the same folder. `--each`: how often in each state, as soon as its line is read;
+killed, and the next one goes on in the same folder. `--each`: how often in each state, up to 30 ms after its line was
+read; a kill that came when the state was over is counted, and tried again. So that states last that long, some of these
+daemons read their configuration from a slow card, wait for a press, or have a slow panel (stand-ins, see `slow_edges`).
 `--kills`: at random moments of a life of up to 1 s. These daemons are forked from a process that has loaded all
 libraries, so that more of their short life is spent at work. Afterwards: every line `result` that was told is in the
 database with its hash, and its picture in the archive, no field is there twice, integrity_check and the chain verify.
 
 `--starts`: real processes with the reference model, killed at random; how long from the next start to READY=1.
 
-Prints one JSON document. Exit code 1 when anything was lost, doubled or damaged. This is the end of a process, not of
-the power: benchmarks/store_power.py cuts that.
+Prints one JSON document. Exit code 1 when anything was lost, doubled or damaged, or a state never met its kill. This is
+the end of a process, not of the power: benchmarks/store_power.py cuts that.
 """
 
 import argparse
@@ -23,28 +25,34 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 import onnxruntime  # noqa: E402, F401  (loaded before the forks)
 
-from alledge.config import load_config  # noqa: E402
+from alledge.config import DeviceConfig, load_config  # noqa: E402
 from alledge.device import machine  # noqa: E402
 from alledge.device.archive import FRAMES, find, intact  # noqa: E402
 from alledge.device.daemon import serve  # noqa: E402
+from alledge.device.display import png  # noqa: E402
 from alledge.device.states import State  # noqa: E402
 from alledge.device.store.rows import read_results  # noqa: E402
 from alledge.device.store.verification import verify  # noqa: E402
 from tests.device.conftest import make_bundle, onnx_model  # noqa: E402
 from tests.device.daemons import Process, write_config  # noqa: E402
 
+TRIES = 10  # of a kill in a state
+LATER_S = 0.03  # at most after the line of the state
+SLOW_S = 0.15  # a card that is read, a panel that is written to: an OLED behind 100 kHz of I2C takes 0.1 s
 PER_DATABASE = 50  # kills; then a new one, so that reading it does not take longer and longer
-LONGEST_S, LIMIT_S = 1.0, 30.0
+LONGEST_S, LIMIT_S = 1.0, 120.0
 SMEARS = "synthetic://?seed=1&size=64"
 UNPLUGGED = f"emulated://disconnected@3-5/{SMEARS}"
 SENT = {State.RELOADING: signal.SIGHUP, State.STOPPING: signal.SIGTERM, State.STOPPED: signal.SIGTERM}
@@ -53,7 +61,7 @@ SENT = {State.RELOADING: signal.SIGHUP, State.STOPPING: signal.SIGTERM, State.ST
 class Life:
     """One daemon, forked, with what it told."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, slow: bool) -> None:
         reading, writing = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
@@ -61,7 +69,9 @@ class Life:
             os.environ["RUNTIME_DIRECTORY"] = str(config.parent / "run")
             code = 1
             try:
-                serve(lambda: load_config(config), str(config))
+                if slow:
+                    slow_edges()
+                serve(lambda: read_config(config, SLOW_S if slow else 0.0), str(config))
                 code = 0
             finally:
                 os._exit(code)
@@ -113,10 +123,10 @@ class Folder:
         self.folder, self._bundle = folder, bundle
         self._told: list[tuple[int, str]] = []
 
-    def life(self, camera: str = SMEARS, every_s: float | None = 0.1) -> Life:
+    def life(self, camera: str = SMEARS, every_s: float | None = 0.1, slow: bool = False) -> Life:
         """The next daemon here."""
-        return Life(write_config(self.folder, self._bundle, camera, every_s, rate=5,
-                                 archive=str(self.folder / "captures")))
+        return Life(write_config(self.folder, self._bundle, camera, every_s, rate=0 if slow else 5,
+                                 archive=str(self.folder / "captures")), slow)
 
     def ended(self, life: Life, found: dict[str, Any]) -> None:
         """Kill one, and look at what is left."""
@@ -139,15 +149,36 @@ class Folder:
             found["pictures_lost"] += picture is None or not intact(picture, row.frame_sha256)
 
 
-def kill_in(state: State, folder: Folder, found: dict[str, Any]) -> None:
-    """One kill in a state; it is counted whether that was still the state when the signal came."""
-    life = folder.life(UNPLUGGED if state is State.FAULTED else SMEARS)
+def slow_edges() -> None:
+    """From now on this process' display is a stand-in for a slow panel: showing takes `SLOW_S` more."""
+    show = png.PngDisplay.show
+
+    def slowly(display: png.PngDisplay, image: Image.Image | None, words: Sequence[str]) -> None:
+        time.sleep(SLOW_S)
+        show(display, image, words)
+
+    png.PngDisplay.show = slowly  # type: ignore[method-assign]
+
+
+def read_config(path: Path, seconds: float) -> DeviceConfig:
+    """The configuration, from a card that takes so long."""
+    time.sleep(seconds)
+    return load_config(path)
+
+
+def kill_in(state: State, folder: Folder, chance: random.Random, found: dict[str, Any]) -> bool:
+    """One kill; whether that was still the state when the signal came."""
+    slow = state in (State.STARTING, State.SHOWING)
+    life = folder.life(UNPLUGGED if state is State.FAULTED else SMEARS, 60.0 if state is State.READY else 0.1, slow)
     if state in SENT and life.until("result"):
         life.send(SENT[state])
-    life.until("state", state=state.value)
+    first = {"before": "showing"} if state is State.READY else {}  # its first press comes at once, the second does not
+    life.until("state", state=state.value, **first)
+    time.sleep(chance.choice((0, chance.uniform(0, LATER_S))))
     folder.ended(life, found)
     found["in_state"][state.value] += life.state == state.value
-    found["killed_in"][state.value] += 1
+    found["killed_for"][state.value] += 1
+    return life.state == state.value
 
 
 def kill_at_random(folder: Folder, chance: random.Random, found: dict[str, Any]) -> None:
@@ -187,7 +218,7 @@ def main() -> int:
     chance, began = random.Random(options.seed), time.monotonic()
     found: dict[str, Any] = dict.fromkeys(("random_kills", "acknowledged", "unacknowledged_but_kept", "lost", "doubled",
                                            "pictures_lost", "not_verified"), 0)
-    found |= {"killed_in": {state.value: 0 for state in State}, "in_state": {state.value: 0 for state in State},
+    found |= {"killed_for": {state.value: 0 for state in State}, "in_state": {state.value: 0 for state in State},
               "at_random_in": {}}
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -203,7 +234,7 @@ def main() -> int:
                 if state is None:
                     kill_at_random(folder, chance, found)
                 else:
-                    kill_in(state, folder, found)
+                    any(kill_in(state, folder, chance, found) for _ in range(TRIES))
             folder.judge(found)
             print(json.dumps(found), file=sys.stderr, flush=True)  # what is known if it is ended
         took = starts(root / "starts", options.starts, chance)
@@ -213,7 +244,8 @@ def main() -> int:
     about = machine.describe()
     print(json.dumps({**found, "seconds": round(time.monotonic() - began), "cpu": about["cpu"],
                       "load": round(os.getloadavg()[0], 1)}))
-    return int(any(found[name] for name in ("lost", "doubled", "pictures_lost", "not_verified")))
+    missed = any(count < options.each for count in found["in_state"].values())
+    return int(missed or any(found[name] for name in ("lost", "doubled", "pictures_lost", "not_verified")))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from .proofs import measured, needs_compiler
 
 def test_kills_in_every_state_and_at_random_lose_and_double_nothing() -> None:
     found = measured("daemon_kills.py", "--kills", "20", "--each", "1", "--starts", "0")
-    assert found["killed_in"] == {state.value: 1 for state in State}
+    assert all(found["in_state"][state.value] >= 1 for state in State)
     assert found["random_kills"] == 20
     assert found["acknowledged"] > 10
 
