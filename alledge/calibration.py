@@ -4,6 +4,7 @@ Fitted by training on held-out rows and again by conversion on the converted mod
 of fold keeps its own); applied by the device. Everything is plain NumPy over arrays that fit in a bundle.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ MAX_ABSTAINED = 0.20  # ... without refusing more than this share of them
 MORE_LIKELY_RIGHT = 0.5  # ... but for what is likelier to be wrong: a network that learned nothing answers nothing
 GATE_QUANTILE = 0.98  # share of validation rows the domain gate lets through
 SHRINKAGE = 0.1  # weight of the covariance's own diagonal: embeddings have idle directions
+BLUE_CONTRAST = -1  # place in `gate_input`, and in `stain_figures`, of the log deviation of blue density
 _TINY = 1e-7
 
 
@@ -48,11 +50,30 @@ class DomainGate(BaseModel):
         """[n] distances of [n, d] to the nearest class mean."""
         return np.linalg.norm((measured @ self._arrays.whiten)[:, None] - self._arrays.means, axis=2).min(1)
 
+    def darkness(self, stain: Array, label: int) -> float:
+        """How many standard deviations a field's blue contrast is above that of a class's training rows.
+
+        Stains take little blue away, so what they do to it tells a strong stain from a class whose nuclei are dark.
+
+        Args:
+            stain: its `stain_figures` [6].
+            label: index of the class.
+        """
+        return float((stain[BLUE_CONTRAST] - self.means[label][BLUE_CONTRAST]) / self._deviation)
+
     @cached_property
     def _arrays(self) -> "_Arrays":
         """Made once: a device asks at every field."""
         whiten = np.asarray(self.whiten)
         return _Arrays(whiten, np.asarray(self.means) @ whiten)
+
+    @cached_property
+    def _deviation(self) -> float:
+        """Of blue contrast about its class's mean, from the covariance that `whiten` takes apart."""
+        try:
+            return float(np.linalg.norm(np.linalg.inv(self.whiten)[:, BLUE_CONTRAST]))
+        except np.linalg.LinAlgError:  # of a matrix that says nothing of some direction
+            return math.inf
 
 
 @dataclass(frozen=True, eq=False)  # gates are compared by their fields, and arrays cannot be

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_STEP = 12  # every so many ends are looked at first, where three clusters are wanted
+_ROUNDING = 1e-12  # of the sum of all squares: costs nearer to each other than that are taken for equal
 _UNREACHABLE = np.triu(np.full((256, 256), np.inf), 1)  # clusters that would end before they start
 
 
@@ -33,8 +35,9 @@ def cluster_histogram(histogram: NDArray[np.generic], k: int) -> Clusters:
     values = np.flatnonzero(histogram)
     if values.size <= k:
         return Clusters(values.astype(np.float64), values, 0.0)
-    weight, moment, square = _prefix_sums(values - values[0], histogram[values].astype(np.float64))
-    edges, inertia = _best_edges(_interval_costs(weight, moment, square), k)
+    sums = _prefix_sums(values - values[0], histogram[values].astype(np.float64))
+    edges, inertia = _three_edges(sums) if k == 3 else _best_edges(_interval_costs(sums), k)
+    weight, moment, _ = sums
     centres = np.diff(moment[edges]) / np.diff(weight[edges]) + values[0]
     return Clusters(centres, values[edges[:-1]], inertia)
 
@@ -46,18 +49,15 @@ def _prefix_sums(x: NDArray[np.intp], weight: NDArray[np.float64]) -> NDArray[np
     return sums
 
 
-def _interval_costs(weight: NDArray[np.float64], moment: NDArray[np.float64],
-                    square: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[n, n]: inertia of the one cluster that holds values i..j at [j, i]; infinite where i > j."""
-    n = weight.size - 1
-    mass = weight[1:, None] - weight[:-1]
-    first = moment[1:, None] - moment[:-1]
+def _interval_costs(sums: NDArray[np.float64], ends: NDArray[np.intp] | slice = slice(None),
+                    starts: slice = slice(None)) -> NDArray[np.float64]:
+    """[ends, starts]: inertia of the one cluster that holds values i..j at [j, i]; infinite where i > j."""
+    (mass, first, cost), n = sums[:, 1:][:, ends, None] - sums[:, None, :-1][..., starts], sums.shape[1] - 1
     np.maximum(mass, 1.0, out=mass)  # only the unreachable triangle is below one
     np.multiply(first, first, out=first)
     np.divide(first, mass, out=first)
-    cost = square[1:, None] - square[:-1]
     np.subtract(cost, first, out=cost)
-    return np.add(cost, _UNREACHABLE[:n, :n], out=cost)
+    return np.add(cost, _UNREACHABLE[:n, :n][ends, starts], out=cost)
 
 
 def _best_edges(cost: NDArray[np.float64], k: int) -> tuple[NDArray[np.intp], float]:
@@ -77,3 +77,33 @@ def _best_edges(cost: NDArray[np.float64], k: int) -> tuple[NDArray[np.intp], fl
     for used in range(k - 1, -1, -1):
         edges[used] = last_start[used, edges[used + 1] - 1]
     return edges, float(best[-1])
+
+
+def _three_edges(sums: NDArray[np.float64]) -> tuple[NDArray[np.intp], float]:
+    """`_best_edges` of three clusters, to the byte, but a third of the work.
+
+    Two clusters cost no less the more values they hold, and the third no more the fewer are left. So between two ends
+    that were looked at nothing can be better than what the two cost at the first and the third after the last; and
+    where the second cluster starts lies between where it starts for them.
+    """
+    n = sums.shape[1] - 1
+    first, last = _interval_costs(sums, starts=slice(1))[:, 0], _interval_costs(sums, np.array([n - 1]))[0]
+    total, start = np.full(n, np.inf), np.zeros(n, np.intp)
+
+    def look(ends: NDArray[np.intp], starts: slice) -> NDArray[np.float64]:
+        both = _interval_costs(sums, ends, starts)
+        both += first[starts.start - 1:starts.stop - 1]
+        chosen = both.argmin(1)
+        start[ends] = chosen + starts.start
+        two = both[np.arange(ends.size), chosen]
+        total[ends] = two + last[ends + 1]
+        return two
+
+    ends = np.append(np.arange(1, n - 2, _STEP), n - 2)
+    two = look(ends, slice(1, n))
+    left = np.flatnonzero(two[:-1] + last[ends[1:]] <= total.min() + _ROUNDING * sums[2, -1])
+    if left.size:
+        low, high = ends[left[0]], ends[left[-1] + 1]
+        look(np.arange(low, high + 1), slice(start[low], start[high] + 1))
+    best = int(total.argmin())
+    return np.array([0, start[best], best + 1, n]), float(total[best])

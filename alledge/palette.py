@@ -6,8 +6,10 @@ can go where the images themselves may not.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -53,12 +55,18 @@ def stain_figures(tile: NDArray[np.uint8]) -> NDArray[np.float64]:
     A lamp that has turned yellow and a white balance multiply a channel, which adds one density to all of it (Beer and
     Lambert); with the density of glass taken off, that cancels.
     """
-    shown = _shown_pixels(tile[::_STEP, ::_STEP, :3])
-    density, green = _DENSITY[shown], shown[:, 1]
-    figures = _moments(density)
-    brightest = math.ceil((len(green) - 1) * (1 - GLASS_SHARE))  # in order of green
-    figures[:3] -= _mean(density[green >= np.partition(green, brightest)[brightest]])
-    return figures
+    planes = cv2.split(np.ascontiguousarray(tile[::_STEP, ::_STEP, :3]))
+    shown = cv2.compare(cv2.max(cv2.max(*planes[:2]), planes[2]), 0, cv2.CMP_GT)
+    if not cv2.countNonZero(shown):
+        shown = cv2.bitwise_not(shown)
+    counts = _counts(planes, shown)
+    reached = counts[1].cumsum()
+    brightest = math.ceil((reached[-1] - 1) * (1 - GLASS_SHARE))  # in order of green
+    glass = cv2.compare(planes[1], int(reached.searchsorted(brightest, "right")), cv2.CMP_GE)
+    mean = _mean_density(counts)
+    deviation = np.sqrt((counts * np.square(_DENSITY - mean[:, None])).sum(1) / reached[-1])
+    bare = _mean_density(_counts(planes, cv2.bitwise_and(glass, shown)))
+    return np.concatenate([mean - bare, np.log(np.maximum(deviation, _LEAST_DEVIATION))])
 
 
 def recolour(tile: NDArray[np.uint8], label: int, palette: Palette, random: np.random.Generator) -> NDArray[np.uint8]:
@@ -78,6 +86,16 @@ def _moments(density: NDArray[np.float64]) -> NDArray[np.float64]:
     mean = _mean(density)
     deviation = np.sqrt(_mean(np.square(density - mean)))
     return np.concatenate([mean, np.log(np.maximum(deviation, _LEAST_DEVIATION))])
+
+
+def _counts(planes: Sequence[cv2.typing.MatLike], among: cv2.typing.MatLike) -> NDArray[np.float64]:
+    """[3, 256]: how many pixels of each plane have each level, where `among` [H, W] is not 0."""
+    return np.array([cv2.calcHist([plane], [0], among, [256], [0, 256]).ravel() for plane in planes], np.float64)
+
+
+def _mean_density(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[3] mean density of what was counted."""
+    return np.asarray(counts @ _DENSITY / counts[0].sum())
 
 
 def _mean(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alledge.errors import UsageError
-from alledge.glass import glass_colour
+from alledge.glass import cumulative, mean_colour, quantile
 from alledge.kmeans1d import Clusters, cluster_histogram
 from alledge.morphology import fill_holes, open_close
 
@@ -108,15 +108,20 @@ def lab_a(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def balanced_saturation(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """HSV saturation [H, W] after the background has been made neutral."""
-    return np.asarray(cv2.extractChannel(cv2.cvtColor(balance_white(rgb), cv2.COLOR_RGB2HSV), 1), np.uint8)
+    planes = cv2.split(rgb)
+    return saturation(*map(cv2.LUT, planes, _white_curves(rgb, np.asarray(planes[1], np.uint8))))
 
 
-def balance_white(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Scale each channel in linear light so that the mean background becomes a neutral 230."""
-    background = np.maximum(glass_colour(rgb, BACKGROUND_SHARE), 1.0)
-    gains = _linear(np.float64(NEUTRAL)) / _linear(background)
-    curves = _encode(_LIGHT[:, None] * gains)
-    return np.asarray(cv2.LUT(rgb, curves[None]), np.uint8)
+def saturation(red: cv2.typing.MatLike, green: cv2.typing.MatLike, blue: cv2.typing.MatLike) -> NDArray[np.uint8]:
+    """HSV saturation of uint8 planes [H, W]: OpenCV's to the byte, in half the time."""
+    most, least = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+    return np.asarray(cv2.multiply(cv2.subtract(most, least), cv2.LUT(most, _PER_LEVEL), dtype=cv2.CV_8U), np.uint8)
+
+
+def _white_curves(rgb: NDArray[np.uint8], green: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[3, 256]: each channel scaled in linear light so that the mean background becomes a neutral 230."""
+    background = mean_colour(rgb, green, quantile(cumulative(green), 1 - BACKGROUND_SHARE))
+    return _encode(_LIGHT * (_WHITE / _linear(np.maximum(background, 1.0)))[:, None])
 
 
 def _linear(level: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -160,7 +165,18 @@ def _cut_mask(channel: NDArray[np.uint8], cut: int) -> Mask:
     return Mask(pixels, coverage, cut)
 
 
+def _saturation_per_level() -> NDArray[np.float32]:
+    """[256]: what a level between the channels adds to the saturation, by the strongest channel.
+
+    As OpenCV has it, in 1 / 4096; a little more, so that a half is rounded up as there.
+    """
+    exact = np.rint(255 * 4096 / np.arange(1, 256)) / 4096
+    return np.concatenate([[0.0], exact * (1 + 4e-7)]).astype(np.float32)
+
+
 _LIGHT = _linear(np.arange(256.0))
+_WHITE = _linear(np.float64(NEUTRAL))
+_PER_LEVEL = _saturation_per_level()
 _CHANNELS: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     "paper": lab_a,
     "stain": balanced_saturation,

@@ -75,10 +75,12 @@ class Pipeline:
 
     def decide(self, look: Look, output: Output) -> Verdict:
         """The verdict on a field whose model output is known."""
-        doubts = (*quality.complaints(look.quality), *look.prepared.mask.warnings)
+        calibration = self.bundle.manifest.calibration
+        figures = {**look.quality, **quality.stained(output.probs, look.stain, calibration.gate)}
+        doubts = (*quality.complaints(figures), *look.prepared.mask.warnings)
         return replace(
-            decide(output, self.bundle.manifest.calibration, doubts, look.stain),
-            quality=look.quality,
+            decide(output, calibration, doubts, look.stain),
+            quality=figures,
             coverage=look.prepared.mask.coverage,
             engine=output.engine or self.engine.name,
             faults=output.faults,

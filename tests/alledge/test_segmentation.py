@@ -9,7 +9,7 @@ from sklearn.cluster import KMeans
 from alledge.errors import UsageError
 from alledge.kmeans1d import cluster_histogram
 from alledge.morphology import fill_holes, open_close
-from alledge.segmentation import balanced_saturation, find_cut, lab_a, segment
+from alledge.segmentation import balanced_saturation, find_cut, lab_a, saturation, segment
 from alledge.synthetic import draw_field
 
 LABELS = ("benign", "early_pre_b", "pre_b", "pro_b")
@@ -84,6 +84,26 @@ def test_clusters_are_the_optimum_found_by_trying_every_split(values, k, data):
         for at in combinations(range(1, len(distinct)), min(k, len(distinct)) - 1))
     assert found.inertia == pytest.approx(best, abs=1e-6)
     assert inertia(values.astype(float), found.centres) == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_three_clusters_of_many_levels_are_the_optimum_found_by_trying_every_split(seed):
+    random = np.random.default_rng(seed)
+    counts = random.integers(0, 400, 256) * (random.random(256) < 0.9)
+    counts = counts + counts[::-1] if seed % 2 else counts  # a mirror image has two optima, or ties
+    weights, levels = counts.astype(float), np.arange(256.0)
+    mass, moment, square = (np.append(0, np.cumsum(weights * levels**power)) for power in range(3))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cost = square - square[:, None] - np.nan_to_num((moment - moment[:, None])**2 / (mass - mass[:, None]))
+    one, two = np.triu_indices(257)
+    found = cluster_histogram(counts, 3)
+    assert found.inertia == pytest.approx((cost[0, one] + cost[one, two] + cost[two, 256]).min(), rel=1e-9)
+
+
+def test_saturation_is_opencvs_for_every_strongest_and_weakest_channel():
+    one, other = np.indices((256, 256)).astype(np.uint8)
+    for planes in ((one, other, other), (other, one, other), (other, other, one)):
+        assert np.array_equal(saturation(*planes), cv2.cvtColor(cv2.merge(planes), cv2.COLOR_RGB2HSV)[..., 1])
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.02, 0.98), st.integers(2, 40), st.integers(2, 40))

@@ -26,6 +26,8 @@ from alledge.errors import BundleRefused, UsageError
 from alledge.labels import LABELS
 from alledge.synthetic import draw_field
 
+GOOD = measure(draw_field("pre_b", 3, 224).rgb)
+
 
 def output(*probs: float, at: float = 0.0) -> Output:
     return Output(np.array(probs, np.float32), np.full(2, at, np.float32))
@@ -104,6 +106,25 @@ def test_numbers_that_are_not_finite_are_never_a_verdict(onnx_bundle: Bundle, sa
     assert (verdict.verdict, verdict.confidence, verdict.probabilities) == ("inconclusive", 0.0, {})
     assert "not finite" in verdict.reasons[-1]
     assert verdict.coverage > 0
+
+
+def test_a_stain_far_darker_than_that_of_the_class_it_is_taken_for_is_refused() -> None:
+    covariance = np.diag([1.0, 0.04])  # of one number of the embedding, and of blue contrast
+    gate = DomainGate(means=[[0.0, -2.5]] * 3 + [[0.0, -1.0]], whiten=np.linalg.cholesky(
+        np.linalg.inv(covariance)).tolist(), threshold=1e3)
+    dark, usual = np.array([-1.8]), np.array([-2.4])
+    assert quality.stained(np.array([0.9, 0.1, 0, 0]), dark, gate)["stain"] == pytest.approx(3.5)
+    (sentence,) = complaints({**GOOD, **quality.stained(np.array([0.9, 0.1, 0, 0]), dark, gate)})
+    assert sentence.startswith("stained too darkly: 3.5 standard deviations")
+    assert not complaints({**GOOD, **quality.stained(np.array([0.9, 0.1, 0, 0]), usual, gate)})
+    assert not complaints({**GOOD, **quality.stained(np.array([0, 0, 0, 1.0]), dark, gate)})  # usual for that one
+
+
+def test_no_gate_or_one_that_lacks_a_class_says_nothing_of_the_stain() -> None:
+    gate = DomainGate(means=[[0.0, -2.5]], whiten=[[1.0, 0.0], [0.0, 1.0]], threshold=1.0)
+    assert quality.stained(np.ones(4), np.ones(1), None) == quality.stained(np.ones(4), np.ones(1), gate) == {}
+    empty = DomainGate(means=[[0.0, 0.0]] * 4, whiten=[[1.0, 0.0], [0.0, 0.0]], threshold=1.0)
+    assert quality.stained(np.ones(4), np.ones(1), empty) == {"stain": 0.0}
 
 
 def test_a_gate_that_computes_nan_refuses() -> None:
