@@ -77,9 +77,11 @@ def is_picture(rgb: NDArray[np.generic]) -> bool:
 
 
 def measure(rgb: NDArray[np.uint8]) -> Figures:
-    """Figures of uint8 [H, W, 3] RGB, on all rows and every so many columns."""
-    size = min(_COLUMNS, rgb.shape[1]), rgb.shape[0]
-    sample = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    """Figures of uint8 [H, W, 3] RGB, on all rows and every so many columns of the middle square, which is judged."""
+    height, width = rgb.shape[:2]
+    outside = max(width - height, 0) // 2
+    size = min(_COLUMNS, width - 2 * outside), height
+    sample = np.asarray(cv2.resize(rgb[:, outside:width - outside], size, interpolation=cv2.INTER_NEAREST), np.uint8)
     planes = red, green, blue = cv2.split(sample)
     most, least = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
     return Figures(

@@ -119,15 +119,16 @@ def test_the_page_on_quality_has_every_figure_and_limit():
     from alledge.device import quality
 
     text = (ROOT / "docs" / "quality.md").read_text("utf-8")
-    figures = quality.measure(np.zeros((64, 64, 3), np.uint8))
+    figures = {*quality.measure(np.zeros((64, 64, 3), np.uint8)), "stain"}
     assert all(f"| `{name}` |" in text for name in figures)
-    bad = {"focus": 0.0, "level": 0.0, "saturated": 1.0, "black": 0.0, "glass": 0.0, "cast": 9.0}
+    bad = {"focus": 0.0, "level": 0.0, "saturated": 1.0, "black": 0.0, "glass": 0.0, "cast": 9.0, "stain": 9.0}
     said = {sentence.partition(":")[0] for sentence in quality.complaints(bad)}
     said |= {sentence.partition(":")[0] for sentence in quality.complaints({**bad, "black": 1.0})}
     assert len(said) == len(figures)
     assert all(f"| {words} |" in text for words in said)
-    for limit in (quality.FOCUS_MIN, quality.CAST_MAX):
-        assert f"{limit:.1f} |" in text
+    assert f"below {quality.FOCUS_MIN:.2f} |" in text
+    for limit in (quality.CAST_MAX, quality.STAIN_MAX):
+        assert f"above {limit:.1f} |" in text
     for share in (quality.SATURATED_MAX, quality.BLACK_MAX):
         assert f"above {share:.0%}".replace("%", " %") in text
     assert f"below {quality.LEVEL_MIN:.0f} |" in text
