@@ -36,12 +36,12 @@ class Head(_Strict):
 
     Attributes:
         model: member with the second network.
-        features: the first network's only output; input: the same values as the second network wants them.
+        features: the first network's outputs; inputs: the same values, in this order, as the second network wants them.
     """
 
     model: str
-    features: TensorSpec
-    input: TensorSpec
+    features: list[TensorSpec] = Field(min_length=1, max_length=8)
+    inputs: list[TensorSpec] = Field(min_length=1, max_length=8)
 
 
 class Golden(_Strict):

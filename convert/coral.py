@@ -1,13 +1,13 @@
 """Target `coral`: the same network for the Edge TPU, in the first form that its compiler, or its table, takes whole."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from alledge.manifest import Head
+from alledge.manifest import Head, TensorSpec
 
 from .converted import Converted, Operation
-from .edge_split import FEATURES, HEAD
+from .edge_split import HEAD
 from .edgetpu_compiler import Compiler, find_compiler
 from .edgetpu_log import Report, merged
 from .edgetpu_ops import SRAM_BYTES
@@ -49,10 +49,16 @@ def convert(trained: Trained, options: Options) -> Converted:
         last.content, MODEL, "coral", tensors["image"], answers["probs"], answers["embedding"],
         kernels(last.content, last.head), rows, TOLERANCE, slow_kernels=frozenset({BUILTIN}), compiled=False,
         layers=last.layers,
-        head=None if last.head is None else Head(model=HEAD, features=tensors[FEATURES], input=answers[FEATURES]),
+        head=None if last.head is None else _head(tensors, answers),
         extra_members={} if last.head is None else {HEAD: last.head}, facts=_facts(last, last.lint),
         warnings=_warnings(last, last.lint),
         findings={"ladder": [attempt.to_json() for attempt in attempts]}), last, compiler)
+
+
+def _head(trunk: Mapping[str, TensorSpec], head: Mapping[str, TensorSpec]) -> Head:
+    """What crosses the cut, in the order of the trunk's outputs."""
+    names = [name for name in trunk if name in head]
+    return Head(model=HEAD, features=[trunk[name] for name in names], inputs=[head[name] for name in names])
 
 
 def _finished(converted: Converted, last: Attempt, compiler: Compiler | None) -> Converted:

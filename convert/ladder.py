@@ -10,7 +10,7 @@ import numpy as np
 from alledge.errors import AlledgeError, DataError, GateNotMet
 
 from .cpu import quantise_run
-from .edge_split import FEATURES, split
+from .edge_split import crossing_names, split
 from .edgetpu_compiler import Compilation, Compiler, compile_model
 from .layer_error import LayerError, errors_of
 from .lint import Lint, check_runtime, check_static_integer, lint, name
@@ -119,11 +119,12 @@ def _attempt(trained: Trained, rung: str, build: Callable[[Any], tuple[Any, Any]
     try:
         model, head = build(trained.model)
         difference = _proven(trained, rung, model, head)
-        content = quantise_run(trained, model, OUTPUTS if head is None else (FEATURES,))
+        names = OUTPUTS if head is None else crossing_names(model)
+        content = quantise_run(trained, model, names)
         check_static_integer(content)
         found = lint(content)
         check_runtime(found)
-        rest = None if head is None else to_float(head, FEATURES)
+        rest = None if head is None else to_float(head, names)
     except (DataError, GateNotMet) as error:
         return Attempt(rung, failure=error)
     compilation = None if compiler is None else compile_model(compiler, content)
@@ -140,7 +141,7 @@ def _proven(trained: Trained, rung: str, model: Any, head: Any) -> float:
     differences = []
     for tile in ranging_tensors(trained)[:_PROOF_TILES]:
         answer = model(tile, training=False)
-        answer = answer if head is None else head(answer[FEATURES], training=False)
+        answer = answer if head is None else head(list(answer.values()), training=False)
         wanted = np.asarray(trained.model(tile, training=False)["probs"])
         differences.append(float(np.abs(np.asarray(answer["probs"]) - wanted).max()))
     if not max(differences) <= MAX_FLOAT_DIFFERENCE:

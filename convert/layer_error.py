@@ -41,7 +41,7 @@ class LayerError:
 
 def errors_of(model: Any, content: bytes, tiles: Sequence[NDArray[np.float32]]) -> tuple[LayerError, ...]:
     """`layer_errors` of an integer network against the Keras model it was made of."""
-    return layer_errors(content, to_float(model, INPUT), tiles[:: max(1, len(tiles) // TILES)])
+    return layer_errors(content, to_float(model, (INPUT,)), tiles[:: max(1, len(tiles) // TILES)])
 
 
 def layer_errors(content: bytes, real: bytes, tiles: Sequence[NDArray[np.float32]]) -> tuple[LayerError, ...]:

@@ -17,8 +17,8 @@ _MEAN_TILES = 32  # training tiles that give the mean activations; more changed 
 _MIN_BYTES_PER_WEIGHT = 0.9  # int8 is one byte a weight; batch normalisations are folded away
 
 
-def freeze(model: Any, names: Sequence[str] = OUTPUTS) -> Any:
-    """A concrete TensorFlow function [1, size, size, channels] -> outputs in the order of `names`, weights constant.
+def freeze(model: Any, names: Sequence[str] = OUTPUTS, inputs: Sequence[str] = (INPUT,)) -> Any:
+    """A concrete TensorFlow function `inputs` (batch 1) -> outputs in the order of `names`, weights constant.
 
     `from_concrete_functions` on a live Keras 3 model writes a file without its weights and says nothing, so the
     weights are made constants first.
@@ -26,12 +26,13 @@ def freeze(model: Any, names: Sequence[str] = OUTPUTS) -> Any:
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    def network(image: Any) -> tuple[Any, ...]:
-        outputs = model(image, training=False)
+    def network(*tensors: Any) -> tuple[Any, ...]:
+        outputs = model(list(tensors), training=False)
         return tuple(outputs[name] for name in names)
 
-    shape = (1, *model.inputs[0].shape[1:])
-    concrete = tf.function(network, autograph=False).get_concrete_function(tf.TensorSpec(shape, tf.float32, name=INPUT))
+    wanted = [tf.TensorSpec((1, *tensor.shape[1:]), tf.float32, name=name)
+              for name, tensor in zip(inputs, model.inputs, strict=True)]
+    concrete = tf.function(network, autograph=False).get_concrete_function(*wanted)
     return convert_variables_to_constants_v2(concrete)
 
 
@@ -73,8 +74,8 @@ def quantise(model: Any, tiles: Sequence[NDArray[np.float32]], low: float, high:
     return _named(integer, (INPUT, *names))
 
 
-def to_float(model: Any, input: str) -> bytes:
-    """Float32 TFLite of a network whose one input is called `input`: for parts that a board's CPU runs.
+def to_float(model: Any, inputs: Sequence[str]) -> bytes:
+    """Float32 TFLite of a network whose inputs get these names: for parts that a board's CPU runs.
 
     Raises:
         DataError: when the converter cannot express a layer.
@@ -83,15 +84,15 @@ def to_float(model: Any, input: str) -> bytes:
     from tensorflow.lite.python import schema_py_generated as schema
 
     try:
-        content = tf.lite.TFLiteConverter.from_concrete_functions([freeze(model)]).convert()
+        content = tf.lite.TFLiteConverter.from_concrete_functions([freeze(model, OUTPUTS, inputs)]).convert()
     except Exception as error:  # as above
         raise DataError(f"the network's head cannot be expressed in TensorFlow Lite: {_first_line(error)}") from error
     _check_size(content, model)
-    return _named(schema.ModelT.InitFromPackedBuf(content), (input, *OUTPUTS))
+    return _named(schema.ModelT.InitFromPackedBuf(content), (*inputs, *OUTPUTS))
 
 
 def _named(model: Any, names: Sequence[str]) -> bytes:
-    """Give the input and the outputs of a `ModelT` their names and pack it."""
+    """Give the inputs and the outputs of a `ModelT` their names and pack it."""
     import flatbuffers  # type: ignore[import-untyped]
 
     graph = model.subgraphs[0]

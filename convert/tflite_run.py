@@ -1,6 +1,6 @@
 """Run a TFLite model on this machine, under each of LiteRT's sets of kernels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ def kernels(content: bytes, head: bytes | None = None, names: Sequence[str] = (X
     """The default kernels (XNNPACK) and the built-in ones that older runtimes and unusual processors fall back to.
 
     Args:
-        head: the second network of a split model, which takes the first one's only output.
+        head: the second network of a split model, which takes the first one's outputs.
         names: sets of kernels; `reference`, which is what the format's definition is tested with, takes seconds a tile.
     """
     return {name: partial(_run, content, head, name) for name in names}
@@ -31,21 +31,20 @@ def kernels(content: bytes, head: bytes | None = None, names: Sequence[str] = (X
 def specs(content: bytes) -> dict[str, TensorSpec]:
     """Name -> shape, type and quantisation of the model's input and outputs."""
     network = _Network(content, XNNPACK)
-    return {spec.name: spec for spec, _ in (network.image, *network.outputs)}
+    return {spec.name: spec for spec, _ in (*network.inputs, *network.outputs)}
 
 
 class _Network:
-    """A loaded model: float32 in, flat float32 out, by name."""
+    """A loaded model: float32 in (of any shape), flat float32 out, by name."""
 
     def __init__(self, content: bytes, kernel_set: str) -> None:
         self._interpreter = _interpreter(content, kernel_set)
-        details = self._interpreter.get_output_details()
-        self.image = _place(self._interpreter.get_input_details()[0])
-        self.outputs = [_place(detail) for detail in details]
+        self.inputs = [_place(detail) for detail in self._interpreter.get_input_details()]
+        self.outputs = [_place(detail) for detail in self._interpreter.get_output_details()]
 
-    def __call__(self, tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        spec, place = self.image
-        self._interpreter.set_tensor(place, to_stored(tensor, spec))
+    def __call__(self, tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        for spec, place in self.inputs:
+            self._interpreter.set_tensor(place, to_stored(tensors[spec.name], spec))
         self._interpreter.invoke()
         return {spec.name: to_real(self._interpreter.get_tensor(place), spec) for spec, place in self.outputs}
 
@@ -55,10 +54,8 @@ def _run(content: bytes, head: bytes | None, kernel_set: str, tensors: Sequence[
     second = None if head is None else _Network(head, kernel_set)
     rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in OUTPUTS}
     for tensor in tensors:
-        answer = first(tensor)
-        if second is not None:
-            (features,) = answer.values()
-            answer = second(features)
+        answer = first({first.inputs[0][0].name: tensor})
+        answer = answer if second is None else second(answer)
         for name, values in rows.items():
             values.append(answer[name])
     return Outputs(*(np.stack(rows[name]) for name in OUTPUTS))

@@ -45,7 +45,7 @@ def lines(bundle: Bundle, trusted: Collection[str] = ()) -> list[str]:
                 f"{', and where the nuclei are' if manifest.preprocessing.nuclei else ''}",
         "input": _tensor(manifest.input),
         "outputs": f"{_tensor(manifest.probs)}; {_tensor(manifest.embedding)}",
-        **({"head": f"on the CPU, from {_tensor(manifest.head.features)}"} if manifest.head else {}),
+        **({"head": f"on the CPU, from {'; '.join(map(_tensor, manifest.head.features))}"} if manifest.head else {}),
         **({"stand-in": f"{manifest.fallback}, for the CPU"} if manifest.fallback else {}),
         "temperature": f"{calibration.temperature:.3f}",
         "answers from": f"{calibration.abstain_below:.1%} confidence",

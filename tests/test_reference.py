@@ -5,11 +5,13 @@ import subprocess
 import sys
 from typing import get_args
 
+import numpy as np
 import pytest
 
 from alledge import reference
 from alledge.bundle import Bundle
 from alledge.manifest import Target
+from alledge.quiet import quiet
 from alledge.runfolder import CALIBRATION_TILES, HELD_OUT_TILES, MODEL, MODEL_CARD, read_record
 
 
@@ -62,3 +64,26 @@ def test_convert_needs_no_run_for_any_target_and_writes_where_one_is(target, tmp
     assert not [row for row in document["ops"] if row["mapped"] is False]
     assert document["agreement"]["top1"] >= 0.98
     assert sorted(reference.RUN.iterdir()) == before
+
+
+def test_it_can_be_split_for_an_edge_tpu_that_takes_no_form_of_its_attention():
+    pytest.importorskip("tensorflow", reason="needs the extra `convert`")
+    import keras
+
+    from alledge.convert.edge_split import split
+    from alledge.convert.tflite import to_float
+    from alledge.convert.tflite_run import specs
+    from alledge.convert.trained import open_trained, ranging_tensors
+
+    with quiet():
+        trained = open_trained(reference.RUN)
+        trunk, head = split(trained.model)
+        tile = ranging_tensors(trained)[0]
+        crossing = trunk(tile, training=False)
+        answer, wanted = head(list(crossing.values()), training=False), trained.model(tile, training=False)
+        for name in wanted:
+            assert np.asarray(answer[name]) == pytest.approx(np.asarray(wanted[name]), abs=1e-5)
+        inside = specs(to_float(head, tuple(crossing)))
+    assert {name: spec.shape for name, spec in inside.items() if name in crossing} == {
+        name: tuple(tensor.shape) for name, tensor in crossing.items()}
+    assert not any(isinstance(layer, keras.layers.MultiHeadAttention) for layer in trunk.layers)

@@ -159,8 +159,12 @@ def _check_tensors(bundle: Bundle) -> None:
     _check_tensor(bundle, manifest.probs, (1, len(LABELS)))
     _check_tensor(bundle, manifest.embedding, (1, manifest.embedding.shape[-1] if manifest.embedding.shape else 0))
     if manifest.head:
-        for spec in (manifest.head.features, manifest.head.input):
-            _check_tensor(bundle, spec, manifest.head.features.shape)
+        if len(manifest.head.features) != len(manifest.head.inputs):
+            raise BundleRefused(f"{bundle.path}: expected a head of {len(manifest.head.features)} inputs, as many as "
+                                f"the network before it has outputs, its manifest says {len(manifest.head.inputs)}")
+        for given, wanted in zip(manifest.head.features, manifest.head.inputs, strict=True):
+            _check_tensor(bundle, given, given.shape)
+            _check_tensor(bundle, wanted, given.shape)
     if manifest.probs.dtype != "float32" and not manifest.probs.scale <= MAX_PROBS_SCALE:
         raise BundleRefused(f"{bundle.path}: expected probabilities in steps of 1/64 or finer, its manifest says "
                             f"{manifest.probs.scale:g}")

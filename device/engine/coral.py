@@ -43,14 +43,14 @@ class CoralEngine:
     def __init__(self, bundle: Bundle, threads: int) -> None:
         manifest, head = bundle.manifest, bundle.manifest.head
         answers = (manifest.probs, manifest.embedding)
-        self._head = None if head is None else Network(bundle.path, bundle.head or b"", threads, head.input, answers)
+        self._head = None if head is None else Network(bundle.path, bundle.head or b"", threads, head.inputs, answers)
         self._trunk = ChildNetwork("coral", bundle.model, manifest.input,
-                                   answers if head is None else (head.features,), threads=threads)
+                                   answers if head is None else head.features, threads=threads)
 
     def infer(self, tensor: NDArray[np.float32]) -> Output:
         """Run the network on float32 [S, S, 3]."""
         found = self._trunk(tensor)
-        probs, embedding = found if self._head is None else self._head(found[0])
+        probs, embedding = found if self._head is None else self._head(*found)
         return Output(probs, embedding)
 
     def close(self) -> None:

@@ -43,18 +43,18 @@ class TfliteEngine:
     def __init__(self, bundle: Bundle, threads: int) -> None:
         manifest, head = bundle.manifest, bundle.manifest.head
         answers = (manifest.probs, manifest.embedding)
-        outputs = answers if head is None else (head.features,)
-        self._networks = [Network(bundle.path, bundle.cpu_model, threads, manifest.input, outputs)]
+        outputs = answers if head is None else head.features
+        self._networks = [Network(bundle.path, bundle.cpu_model, threads, [manifest.input], outputs)]
         if head is not None:
-            self._networks.append(Network(bundle.path, bundle.head or b"", threads, head.input, answers))
+            self._networks.append(Network(bundle.path, bundle.head or b"", threads, head.inputs, answers))
 
     def infer(self, tensor: NDArray[np.float32]) -> Output:
         """Run the network on float32 [S, S, 3]."""
-        *trunk, last = self._networks
+        tensors = [tensor]
         try:
-            for network in trunk:
-                (tensor,) = network(tensor)
-            probs, embedding = last(tensor)
+            for network in self._networks:
+                tensors = network(*tensors)
+            probs, embedding = tensors
             return Output(probs, embedding)
         except (ValueError, RuntimeError) as error:
             raise EngineError(f"engine tflite failed: {str(error).splitlines()[0]}") from error
@@ -67,7 +67,7 @@ class TfliteEngine:
 class Network:
     """One .tflite in this process: real numbers in, real numbers out."""
 
-    def __init__(self, path: Path, content: bytes, threads: int, image: TensorSpec,
+    def __init__(self, path: Path, content: bytes, threads: int, given: Sequence[TensorSpec],
                  wanted: Sequence[TensorSpec]) -> None:
         try:
             with quiet():
@@ -76,14 +76,15 @@ class Network:
         except (ValueError, RuntimeError) as error:
             raise BundleRefused(f"{path}: its model does not load in {LIBRARY} ({str(error).splitlines()[0]}); "
                                 "convert it again for this machine") from error
-        self._interpreter, self._image, self._wanted = interpreter, image, wanted
+        self._interpreter, self._given, self._wanted = interpreter, given, wanted
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-        self._input = _index(inputs, pick(image, _described(inputs)))
+        self._inputs = [_index(inputs, pick(spec, _described(inputs))) for spec in given]
         self._outputs = [_index(outputs, pick(spec, _described(outputs))) for spec in wanted]
 
-    def __call__(self, tensor: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    def __call__(self, *tensors: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Flat float32 outputs, in the order that was asked for."""
-        self._interpreter.set_tensor(self._input, to_stored(tensor, self._image))
+        for place, tensor, spec in zip(self._inputs, tensors, self._given, strict=True):
+            self._interpreter.set_tensor(place, to_stored(tensor, spec))
         self._interpreter.invoke()
         return [to_real(self._interpreter.get_tensor(place), spec)
                 for place, spec in zip(self._outputs, self._wanted, strict=True)]

@@ -61,7 +61,7 @@ def test_a_spoilt_layer_stands_out(conversion, trained_run):
     content = conversion("cpu").bundle.model
     with quiet():
         trained = open_trained(trained_run)
-        real = to_float(trained.model, INPUT)
+        real = to_float(trained.model, (INPUT,))
     model = schema.ModelT.InitFromPackedBuf(content)
     spoilt = 2
     buffer = model.buffers[model.subgraphs[0].tensors[_layers(model)[spoilt].filter].buffer]

@@ -198,7 +198,7 @@ def split_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     image, features = tensors_of(trunk)
     return make_bundle(folder / "split.alledge", trunk, "coral", target="coral", compiled=False, input=image,
                        more_members={"head.tflite": head},
-                       head=Head(model="head.tflite", features=features, input=tensors_of(head)[0]))
+                       head=Head(model="head.tflite", features=[features], inputs=tensors_of(head)[:1]))
 
 
 @pytest.fixture(scope="session")

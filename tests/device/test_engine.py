@@ -151,8 +151,8 @@ def test_a_split_bundle_runs_its_two_networks_as_one(split_bundle: Bundle, tflit
 def test_the_head_of_a_compiled_split_bundle_runs_here(split_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trunk's child is stood in for by the CPU, which runs the uncompiled one."""
     class Trunk(tflite.Network):
-        def __init__(self, engine: str, model: bytes, *tensors: Any, threads: int) -> None:
-            super().__init__(split_bundle.path, model, threads, *tensors)
+        def __init__(self, engine: str, model: bytes, image: TensorSpec, wanted: Any, threads: int) -> None:
+            super().__init__(split_bundle.path, model, threads, [image], wanted)
 
         def close(self) -> None:
             pass
@@ -170,7 +170,10 @@ def test_a_split_bundle_without_its_head_is_refused(split_bundle: Bundle, tmp_pa
         write_bundle(tmp_path / "headless.alledge", split_bundle.manifest, members)
     head = split_bundle.manifest.head
     assert head is not None
-    other = head.model_copy(update={"input": head.input.model_copy(update={"shape": (1, 2, 2, 8)})})
+    other = head.model_copy(update={"inputs": [head.inputs[0].model_copy(update={"shape": (1, 2, 2, 8)})]})
     manifest = split_bundle.manifest.model_copy(update={"head": other})
     with pytest.raises(BundleRefused, match="expected tensor"):
+        open_engine(Bundle(split_bundle.path, manifest, {}), "tflite")
+    manifest = split_bundle.manifest.model_copy(update={"head": head.model_copy(update={"inputs": head.inputs * 2})})
+    with pytest.raises(BundleRefused, match="expected a head of 1 inputs"):
         open_engine(Bundle(split_bundle.path, manifest, {}), "tflite")

@@ -58,8 +58,8 @@ def page(run: Run, minutes: float, today: datetime.date) -> str:
     distinct = ", ".join(f"{name} {n}" for name, n in run.distinct.items())
     return f"""# The same bundle on arm64 (emulated)
 
-Command: `nice python tests/emulation/arm64/run.py --fields {some.fields}`, {today}, {minutes:.0f} minutes on two cores of x86-64, with
-other work beside it.
+Command: `nice python tests/emulation/arm64/run.py --fields {some.fields}`, {today}, {minutes:.0f} minutes on two
+cores of x86-64, with other work beside it.
 
 **Emulated (qemu-user), not measured on a board.** {run.qemu} runs Debian's arm64
 packages, the aarch64 wheels that a board's pip would choose and alledge's own wheel built from the tree. It shows what
