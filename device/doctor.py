@@ -28,6 +28,8 @@ from .selftest import replay
 
 RELEASED = datetime(2025, 1, 1, tzinfo=timezone.utc)  # a clock before this was never set
 LIBRARIES = {"tflite": ("ai-edge-litert", "tflite-runtime"), "onnx": ("onnxruntime",), "gpio": ("gpiozero",)}
+UNIT, PROGRAM = Path("/etc/systemd/system/alledge.service"), Path("/opt/alledge/bin/python")
+HOMES = ("/home", "/root", "/run/user")  # what ProtectHome=yes of the units makes empty
 _AGAIN = "copy or convert the bundle again, or update alledge on this machine"
 _GOOGLE_LINES = ("1.", "2.")  # versions of Google's pycoral; what PyPI has under that name is another project
 
@@ -59,6 +61,7 @@ def examine(config: DeviceConfig) -> list[Check]:
           for name in backends.names(kind)),
         _led(config),
         *_impostor(),
+        *_service(),
         _disk(config),
         _clock(),
     ]
@@ -147,6 +150,19 @@ def _impostor() -> list[Check]:
         return []
     return [Check("pycoral", False, f"{version} from PyPI is an unrelated project, not Google's Edge TPU library",
                   "pip uninstall pycoral")]
+
+
+def _service() -> list[Check]:
+    """Where the units are installed: do they see the program? They see no home folder, and a virtual environment made
+    with a Python that lies in one (pyenv, uv, conda) starts for its user and not for them.
+    """
+    if not UNIT.exists():
+        return []
+    python = PROGRAM.resolve()
+    seen, fix = python.exists(), f"make {PROGRAM.parents[1]} with the system's Python: docs/daemon.md, `The units`"
+    if any(python.is_relative_to(home) for home in HOMES):
+        return [Check("program of the units", False, f"{python} lies in a home folder: hidden from them", fix, True)]
+    return [Check("program of the units", seen, str(python) if seen else f"{PROGRAM} is not there", fix, True)]
 
 
 def _disk(config: DeviceConfig) -> Check:

@@ -74,7 +74,7 @@ def noted(database: sqlite3.Connection, version: int) -> dict[int, list[int]]:
     """Number of each result that has notes -> their numbers, by the index; versions before 5 have none."""
     found: dict[int, list[int]] = {}
     if version == VERSION:
-        # not ordered by sequence: SQLite would read all rows for that, and the index has a result's notes in their order
+        # not ordered by sequence: SQLite would read all rows for that, and the index has a result's notes in order
         for number, result in database.execute(f"SELECT sequence, {NOTE_ON} FROM results WHERE {NOTE_ON} IS NOT NULL"):
             found.setdefault(result, []).append(number)
     return found

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from alledge.bundle import Bundle
+from alledge.config import DeviceConfig
+from alledge.device import doctor
 from alledge.device.predict import BundleJudge
 from alledge.synthetic import draw_field
 
@@ -66,6 +68,31 @@ def test_doctor_names_the_command_that_mends_an_absence(monkeypatch: pytest.Monk
     assert checks["engine onnx"].fix == "pip install 'alledge[onnx]'"
     assert any("-> pip install 'alledge[onnx]'" in line for line in table(list(checks.values())))
     assert checks["an engine"].ok
+
+
+@pytest.mark.parametrize(("python", "ok", "said"), [
+    ("usr/bin/python3", True, "usr/bin/python3"), ("home/jo/.pyenv/python3", False, "lies in a home folder"),
+    (None, False, "is not there")])
+def test_doctor_looks_whether_the_units_see_their_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                                          python: str | None, ok: bool, said: str) -> None:
+    """The units see no home folder; a virtual environment's Python is a link, which may lead into one."""
+    unit, program = tmp_path / "alledge.service", tmp_path / "opt" / "alledge" / "bin" / "python"
+    monkeypatch.setattr(doctor, "UNIT", unit)
+    monkeypatch.setattr(doctor, "PROGRAM", program)
+    monkeypatch.setattr(doctor, "HOMES", (str(tmp_path / "home"),))
+
+    def looked() -> list[doctor.Check]:
+        return [check for check in doctor.examine(DeviceConfig()) if check.name == "program of the units"]
+
+    assert looked() == []  # no unit is installed
+    unit.touch()
+    if python is not None:
+        for path in (tmp_path / python, program):
+            path.parent.mkdir(parents=True)
+        (tmp_path / python).touch()
+        program.symlink_to(tmp_path / python)
+    (check,) = looked()
+    assert (check.ok, said in check.found, check.needed) == (ok, True, True)
 
 
 def test_doctor_names_no_extra_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
