@@ -65,6 +65,12 @@ class Report:
         """Everything in one subgraph on the Edge TPU."""
         return self.subgraphs == 1 and self.on_cpu == 0 and bool(self.statuses)
 
+    def words(self) -> str:
+        """What is not whole about it, in a clause."""
+        left = ", ".join(dict.fromkeys(row.op for row in self.statuses if row.status != MAPPED))
+        parts = "1 subgraph" if self.subgraphs == 1 else f"{self.subgraphs} subgraphs"
+        return f"the compiler made {parts} and left {self.on_cpu} operations on the CPU{left and f' ({left})'}"
+
     def to_json(self) -> dict[str, Any]:
         """Plain types only."""
         return {"version": self.version, "subgraphs": self.subgraphs, "on_cpu": self.on_cpu,

@@ -9,6 +9,7 @@ from alledge.page import html_page
 
 from . import report_tables as tables
 from .converted import Operation
+from .next_steps import steps_for
 
 
 def write_compilation(bundle: Bundle) -> Path:
@@ -23,7 +24,8 @@ def write_compilation(bundle: Bundle) -> Path:
             "<table>", *(f"<tr><th>{name}<td>{escape(str(value))}" for name, value in facts.items()), "</table>",
             "<h2>Warnings</h2>", tables.listed(manifest.metrics["warnings"]),
             "<h2>Operations, as its log says</h2>",
-            tables.operations([Operation(**row) for row in manifest.metrics["operations"]])]
+            tables.operations([Operation(**row) for row in manifest.metrics["operations"]]),
+            "<h2>Next</h2>", tables.listed(steps_for(bundle))]
     write_bytes(path, html_page("Compilation for the Edge TPU", "".join(body)).encode())
     return path
 

@@ -1,5 +1,6 @@
 """Finish a bundle that was converted where there was no Edge TPU compiler: `alledge convert --finish`."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from alledge.manifest import Manifest
 
 from .coral import COMPILED, LOG, NOT_COMPILED, foreign, operation_table
 from .edgetpu_compiler import Compilation, Compiler, compile_model, find_compiler, where_it_runs
+from .edgetpu_log import Report
 from .lint import lint
+from .next_steps import next_steps
 from .options import Options
 
 
@@ -53,9 +56,9 @@ def _demand(path: Path, done: Compilation, allow_cpu_fallback: bool) -> None:
         raise GateNotMet(f"{path}: {done.failure}; the bundle is unchanged. Convert the run again where the compiler "
                          "is: `alledge convert RUN --target coral` tries other forms of the network")
     if not done.whole and not allow_cpu_fallback and done.report is not None:
-        raise GateNotMet(f"{path}: the compiler made {done.report.subgraphs} subgraphs and left {done.report.on_cpu} "
-                         "operations on the CPU; the bundle is unchanged. Convert the run again where the compiler is, "
-                         "which tries other forms of the network, or accept this with --allow-cpu-fallback")
+        raise GateNotMet(f"{path}: {done.report.words()}; the bundle is unchanged. Convert the run again where the "
+                         "compiler is, which tries other forms of the network, or accept this with "
+                         "--allow-cpu-fallback")
 
 
 def _manifest(bundle: Bundle, compiler: Compiler, done: Compilation, options: Options) -> Manifest:
@@ -63,15 +66,21 @@ def _manifest(bundle: Bundle, compiler: Compiler, done: Compilation, options: Op
     manifest = bundle.manifest
     rows = operation_table(lint(bundle.model).rows, bundle.head, done.report)
     warnings = [line for line in manifest.metrics["warnings"] if line != NOT_COMPILED]
-    left = done.report.on_cpu
-    if left:
-        warnings.append(f"not taken whole, and accepted with --allow-cpu-fallback: {left} operations on the CPU")
+    if not done.report.whole:
+        warnings.append(f"not taken whole, and accepted with --allow-cpu-fallback: {done.report.words()}")
     metrics: dict[str, Any] = {**manifest.metrics, "warnings": [*warnings, *foreign(compiler)],
-                               "operations": [asdict(row) for row in rows],
-                               "compiler": done.report.to_json()}
+                               "operations": [asdict(row) for row in rows], "compiler": done.report.to_json(),
+                               "ladder": _ladder(manifest.metrics["ladder"], done.report),
+                               "next": list(next_steps(manifest.target, compiled=True))}
     return options.issue.laid_over(manifest.model_copy(update={
         "model": COMPILED, "fallback": manifest.model, "compiled": True, "compiler": compiler.version,
         "metrics": metrics}))
+
+
+def _ladder(steps: Sequence[Mapping[str, Any]], report: Report) -> list[Mapping[str, Any]]:
+    """The forms tried; the last of them is the one in the bundle, and the compiler has now judged it."""
+    return [*steps[:-1], {**steps[-1], "holds": report.whole, "reason": "" if report.whole else report.words(),
+                          "compiler": report.to_json()}]
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:

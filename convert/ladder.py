@@ -62,8 +62,7 @@ class Attempt:
         if self.compilation and self.compilation.failure:
             return self.compilation.failure
         if self.compilation and self.compilation.report:
-            report = self.compilation.report
-            return f"the compiler made {report.subgraphs} subgraphs and left {report.on_cpu} operations on the CPU"
+            return self.compilation.report.words()
         return _first_blocking(self.lint) if self.lint else ""
 
     def to_json(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from alledge.page import html_page
 
 from . import report_tables as tables
 from .conversion import Conversion
+from .next_steps import steps_for
 
 CASES = 50  # images by disagreement in the JSON
 
@@ -34,7 +35,8 @@ def document(conversion: Conversion) -> dict[str, Any]:
             "sizes": {m.name: m.size for m in conversion.bundle.manifest.members},
             "comparisons": {name: c.to_json() for name, c in conversion.comparisons.items()},
             "layers": [row.to_json() for row in conversion.converted.layers],
-            "worst_images": [_case(conversion, int(i)) for i in found.worst(CASES)], "next": list(_next(conversion))}
+            "worst_images": [_case(conversion, int(i)) for i in found.worst(CASES)],
+            "next": list(steps_for(conversion.bundle))}
 
 
 def _page(conversion: Conversion) -> str:
@@ -61,7 +63,7 @@ def _page(conversion: Conversion) -> str:
         "Speed": f"<p>{latency['mean']:.1f} ms a tile on average over {latency['n']} tiles on this machine "
                  f"({escape(str(latency['kernels']))} kernels, preparing the pixels not included). It says nothing "
                  "about a board: <code>alledge bench</code> does, there.</p>",
-        "Next": tables.listed(_next(conversion)),
+        "Next": tables.listed(steps_for(conversion.bundle)),
     }
     return lead + "".join(f"<h2>{title}</h2>{body}" for title, body in parts.items())
 
@@ -69,11 +71,6 @@ def _page(conversion: Conversion) -> str:
 def _latency(conversion: Conversion) -> dict[str, Any]:
     return {"mean": conversion.judgement.milliseconds, "n": len(conversion.trained.held_out.truth),
             "kernels": next(iter(conversion.comparisons))}
-
-
-def _next(conversion: Conversion) -> tuple[str, ...]:
-    name = conversion.bundle.path.name
-    return tuple(step.replace("BUNDLE", name) for step in conversion.bundle.manifest.metrics["next"])
 
 
 def _case(conversion: Conversion, index: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from alledge.convert.lint import lint
 from alledge.convert.options import Options
 from alledge.convert.tflite_graph import OperatorInfo, TensorInfo
 from alledge.convert.trained import open_trained
+from alledge.device import inspection
 from alledge.device.engine import open_engine
 from alledge.device.selftest import replay
 from alledge.errors import BackendMissing, DataError, GateNotMet, UsageError
@@ -170,7 +172,7 @@ def test_nothing_that_maps_is_a_refusal_with_a_way_out(split, stand_in, monkeypa
     monkeypatch.setattr(ladder, "_attempt", lambda *arguments: next(ready))
     monkeypatch.setattr(ladder, "_rungs", lambda model: [(a.rung, None) for a in left])
     run = type("Run", (), {"model": None})
-    with pytest.raises(GateNotMet, match=r"\(table, split\): the compiler made 1 subgraphs and left .*--allow-cpu"):
+    with pytest.raises(GateNotMet, match=r"\(table, split\): the compiler made 1 subgraph and left .*--allow-cpu"):
         ladder.climb(run, compiler, False)
     assert ladder.climb(run, compiler, True)[-1].rung == "split"  # fewest left to the CPU
 
@@ -231,6 +233,9 @@ def test_finishing_compiles_in_place_and_keeps_the_rest(conversion, stand_in, tm
     for key in ("goldens", "calibration", "input", "probs", "tolerance"):
         assert getattr(manifest, key) == getattr(before, key)
     assert not any("not compiled" in line for line in document["warnings"])
+    assert not any("--finish" in step or "once BUNDLE is compiled" in step for step in manifest.metrics["next"])
+    step = manifest.metrics["ladder"][-1]
+    assert (step["holds"], step["compiler"]["subgraphs"]) == (True, 1)
     finished = Bundle.open(path)
     assert finished.cpu_model == conversion("coral").bundle.model != finished.model
     assert len({member.sha256 for member in manifest.members}) == len(manifest.members)  # nothing is stored twice
@@ -239,6 +244,7 @@ def test_finishing_compiles_in_place_and_keeps_the_rest(conversion, stand_in, tm
     page = (tmp_path / "microscope-edgetpu.html").read_text()
     assert VERSION in page
     assert "RESEARCH USE ONLY" in page
+    assert "alledge bench microscope.alledge" in page
     with pytest.raises(UsageError, match="is compiled already"):
         convert(finish=path, compiler=stand_in("whole"))
 
@@ -251,10 +257,24 @@ def test_finishing_what_the_compiler_does_not_take_whole_changes_nothing(convers
     with pytest.raises(GateNotMet, match="the bundle is unchanged"):
         convert(finish=path, compiler=stand_in(mode))
     assert path.read_bytes() == before
-    if mode == "no_broadcast":
-        convert(finish=path, compiler=stand_in(mode), allow_cpu_fallback=True)
-        warnings = Bundle.open(path).manifest.metrics["warnings"]
-        assert any("--allow-cpu-fallback" in line for line in warnings)
+
+
+@pytest.mark.parametrize(("mode", "words"), [
+    ("no_broadcast", r"made 1 subgraph and left \d+ operations on the CPU \(MUL, .*REDUCE_MAX"),
+    ("two", r"made 2 subgraphs and left 0 operations on the CPU$"),
+])
+def test_a_finished_bundle_that_was_not_taken_whole_says_so_from_then_on(conversion, stand_in, tmp_path, mode, words):
+    path = tmp_path / "microscope.alledge"
+    path.write_bytes(conversion("coral").bundle.path.read_bytes())
+    convert(finish=path, compiler=stand_in(mode), allow_cpu_fallback=True)
+    finished = Bundle.open(path)
+    (warning,) = [line for line in finished.manifest.metrics["warnings"] if "not taken whole" in line]
+    assert re.search(words, warning)
+    step = finished.manifest.metrics["ladder"][-1]
+    assert step["holds"] is False
+    assert re.search(words, step["reason"])
+    assert step["compiler"]["subgraphs"] == (2 if mode == "two" else 1)
+    assert any("not taken whole" in line for line in inspection.lines(finished))
 
 
 def test_finishing_needs_a_coral_bundle_and_nothing_else(conversion, tmp_path):
