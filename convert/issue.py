@@ -33,14 +33,18 @@ UNISSUED = Issue()
 
 
 def parse_day(text: str | None) -> date | None:
-    """A day as ISO 8601 writes it.
+    """A last day of use as ISO 8601 writes it.
 
     Raises:
-        UsageError: for anything else.
+        UsageError: for anything else, and for a day that is over: no device would run the bundle.
     """
     if text is None:
         return None
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError as error:
         raise UsageError(f"--expires {text!r}: expected a day such as 2027-12-31") from error
+    if day < date.today():
+        raise UsageError(f"--expires {text}: that day is over, so no device would run the bundle; expected "
+                         f"{date.today()} or later")
+    return day
