@@ -120,6 +120,7 @@ def _finish(bundle: Path, run: Path | None, target: str | None, out: Path | None
     if run is not None or target is not None:
         raise UsageError("--finish takes a bundle and neither a run nor --target: expected `alledge convert --finish "
                          "BUNDLE`")
+    _check_finishing(options)
     from .edgetpu_page import write_compilation
     from .finish import describe, finish
 
@@ -130,6 +131,14 @@ def _finish(bundle: Path, run: Path | None, target: str | None, out: Path | None
     else:
         typer.echo("\n".join([f"{done['bundle']}: compiled by version {done['compiler']}",
                               *(f"warning: {line}" for line in done["warnings"]), f"report: {report}"]))
+
+
+def _check_finishing(options: Any) -> None:
+    """Nothing is converted or judged again, so what says how would do nothing."""
+    for name in ("precision", "board_memory", "data", "split", "allow_drop"):
+        if getattr(options, name):
+            raise UsageError(f"--{name.replace('_', '-')} is not for --finish, which compiles a bundle's network as it "
+                             "is: leave it away, or convert the run again")
 
 
 def _key(path: Path) -> Any:

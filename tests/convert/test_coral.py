@@ -277,6 +277,14 @@ def test_a_finished_bundle_that_was_not_taken_whole_says_so_from_then_on(convers
     assert any("not taken whole" in line for line in inspection.lines(finished))
 
 
+@pytest.mark.parametrize("option", [{"precision": "fp16"}, {"board_memory": 4.0}, {"allow_drop": True},
+                                    {"data": Path("x")}, {"split": Path("x.csv")}])
+def test_finishing_refuses_options_that_would_do_nothing(tmp_path, option):
+    name = next(iter(option)).replace("_", "-")
+    with pytest.raises(UsageError, match=f"--{name} is not for --finish"):
+        convert(finish=tmp_path / "absent.alledge", **option)
+
+
 def test_finishing_needs_a_coral_bundle_and_nothing_else(conversion, tmp_path):
     with pytest.raises(UsageError, match="this one is for cpu"):
         convert(finish=conversion("cpu").bundle.path)
