@@ -209,7 +209,15 @@ def _replayed(name: str, bundle: Bundle, engine_name: str | None, threads: int) 
         return Check(name, False, f"{error.fault.says} ({error.detail})", error.fault.remedy, True)
     except AlledgeError as error:
         faults, found = [str(error)], str(error)
-    return Check(name, not faults, found, _AGAIN, True)
+    return Check(name, not faults, found, _mended(bundle, engine_name), True)
+
+
+def _mended(bundle: Bundle, engine_name: str | None) -> str:
+    """What to do about a bundle that does not run here. One that no compiler has seen is as good as it can be."""
+    if (engine_name or bundle.manifest.engine) != "coral" or bundle.manifest.compiled:
+        return _AGAIN
+    return (f"alledge convert --finish {bundle.path} (on x86-64 Linux with Google's compiler); until then the CPU: "
+            "`alledge run --engine tflite`, or name = \"tflite\" under [engine]")
 
 
 def _version(distribution: str) -> str:

@@ -294,6 +294,15 @@ def test_doctor_replays_the_goldens_on_the_accelerator_and_on_its_stand_in(
     assert rows(alone)[1] == (False, "the bundle carries no model for a CPU")
 
 
+def test_doctor_tells_how_an_uncompiled_bundle_is_finished(split_bundle: Bundle) -> None:
+    accelerator, spare = examine(DeviceConfig(bundle=BundleSettings(path=split_bundle.path)))[-2:]
+    assert not accelerator.ok
+    assert accelerator.fix.startswith(f"alledge convert --finish {split_bundle.path} ")
+    assert "--engine tflite" in accelerator.fix
+    assert "again" not in accelerator.fix
+    assert (spare.ok, spare.found) == (True, "1 reproduced on tflite")
+
+
 def test_no_room_for_the_shared_memory_is_a_fault_not_a_signal(coral_bundle: Bundle,
                                                                monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: int) -> None:
