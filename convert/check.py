@@ -147,14 +147,20 @@ def failed_gates(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [name for name in _DEMANDED if name in gates and not gates[name]["passed"]]
 
 
-def doubts(comparison: Comparison) -> list[str]:
-    """What the figures cannot prove, and a network that never learned anything: one sentence each."""
-    untrained = _untrained(comparison)
-    if comparison.n >= PROVING_TILES:
-        return untrained
-    return [*untrained,
-            f"judged on {comparison.n} tiles: agreement may be as low as {comparison.agreement_ci95[0]:.1%} (95 % "
-            f"interval); {PROVING_TILES} or more would tell"]
+def doubts(comparisons: Mapping[str, Comparison]) -> list[str]:
+    """What the figures cannot prove, and a network that never learned anything: one sentence each.
+
+    Args:
+        comparisons: by kernel set; the first is judged on the most tiles.
+    """
+    found = _untrained(next(iter(comparisons.values())))
+    few: dict[tuple[int, float], list[str]] = {}
+    for kernels, c in comparisons.items():
+        if c.n < PROVING_TILES:
+            few.setdefault((c.n, c.agreement_ci95[0]), []).append(kernels)
+    return found + [f"judged on {n} tiles with {' and '.join(names)} kernels: agreement may be as low as {low:.1%} "
+                    f"(95 % interval, limit {MIN_AGREEMENT:.0%}); {PROVING_TILES} or more would tell"
+                    for (n, low), names in few.items()]
 
 
 def _untrained(comparison: Comparison) -> list[str]:

@@ -93,7 +93,7 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
     if not options.allow_drop:
         demand(found, comparisons)
     ranged = needs_ranges(options.precision, target)
-    warnings = (*converted.warnings, *confessions(trained, ranged), *doubts(next(iter(comparisons.values()))),
+    warnings = (*converted.warnings, *confessions(trained, ranged), *doubts(comparisons),
                 *_accepted(found))
     calibration = calibrate(trained, converted, judgement)
     metrics = {**_metrics(trained, converted, judgement, found), **sources(trained, ranged), "remedies": remedies,

@@ -69,8 +69,16 @@ def test_paired_interval_follows_bonett_and_price():
 
 
 def test_few_tiles_are_confessed():
-    assert "judged on 40 tiles" in doubts(changed(40, 0)["kernels"])[0]
-    assert not doubts(changed(200, 0)["kernels"])
+    assert "judged on 40 tiles with kernels kernels" in doubts(changed(40, 0))[0]
+    assert not doubts(changed(200, 0))
+
+
+def test_a_kernel_set_that_judged_too_few_tiles_to_prove_its_gate_is_named():
+    one, (few,) = changed(200, 0)["kernels"], changed(44, 0).values()
+    (said,) = doubts({"xnnpack": one, "builtin": few})
+    assert said.startswith("judged on 44 tiles with builtin kernels: agreement may be as low as 92.0%")
+    (both,) = doubts({"xnnpack": few, "builtin": few})
+    assert "with xnnpack and builtin kernels" in both
 
 
 def test_recall_is_told_class_by_class_with_its_paired_interval():
@@ -99,6 +107,6 @@ def test_without_the_truth_only_agreement_is_demanded():
 def test_a_network_that_never_learned_is_called_one():
     truth = np.repeat(np.arange(4), 100)
     constant = np.zeros(400, int)
-    assert "is it trained?" in doubts(compare(outputs(constant), outputs(constant), truth))[0]
-    assert not doubts(compare(outputs(truth), outputs(truth), truth))
-    assert not doubts(compare(outputs(constant), outputs(constant), None))
+    assert "is it trained?" in doubts({"k": compare(outputs(constant), outputs(constant), truth)})[0]
+    assert not doubts({"k": compare(outputs(truth), outputs(truth), truth)})
+    assert not doubts({"k": compare(outputs(constant), outputs(constant), None)})
