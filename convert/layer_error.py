@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .bias_correction import weighted_pairs
 from .tflite import INPUT, to_float
+from .tflite_graph import scope_of
 
 TILES = 8
 
@@ -101,7 +102,6 @@ def _real(values: NDArray[Any], detail: dict[str, Any]) -> tuple[NDArray[np.floa
 
 
 def _name(model: Any, layer: Any) -> str:
-    """The Keras layer in the converter's name: `network_1/block_1_expand_relu_1/Relu6;...` -> block_1_expand_relu_1."""
+    """The Keras layer in the converter's name, with its part if it has some: attention/query."""
     name = model.subgraphs[0].tensors[int(layer.operator.outputs[0])].name.decode().split(";")[0]
-    parts = [part for part in name.split("/") if part and not part.startswith("network")]
-    return "/".join(parts[:-1]).removesuffix("/batchnorm") or name
+    return scope_of(name).removesuffix("/batchnorm") or name

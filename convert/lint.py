@@ -12,7 +12,7 @@ from .edgetpu_rules import why_refused
 from .tflite_graph import OperatorInfo, TensorInfo, min_runtime_version, operators, parameter_bytes
 
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE", "CAST")
-_ALLOWED = f"allowed by the table ({table.SOURCE}); only the compiler can confirm it"
+_ALLOWED = "allowed by the table"
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _row(operator: OperatorInfo) -> Operation:
     reason, remedy = why_refused(operator)
     limit = table.SUPPORTED.get(operator.op, "")
     return Operation(operator.op, 1, False if reason else "unknown",
-                     reason or (f"{_ALLOWED}; limit: {limit}" if limit else _ALLOWED), remedy, operator.layer,
+                     reason or (f"limit: {limit}" if limit else _ALLOWED), remedy, operator.layer,
                      operator.version, _shapes(operator))
 
 

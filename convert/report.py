@@ -55,7 +55,7 @@ def _page(conversion: Conversion) -> str:
         "Recall by class, default kernels": tables.recall(default),
         "Images whose probabilities changed most": tables.images(found, held_out),
         "Decision settings of the converted model": tables.calibration(manifest.calibration),
-        **({"Forms tried": tables.ladder(steps)} if steps else {}),
+        **({"Edge TPU": tables.edge_tpu(manifest.metrics), "Forms tried": tables.ladder(steps)} if steps else {}),
         "Layers, worst first": tables.layers(conversion.converted.layers),
         "Operations": tables.operations(conversion.converted.operations),
         "Size": tables.sizes({m.name: m.size for m in manifest.members}, bundle.size,

@@ -1,11 +1,13 @@
 """The tables of the conversion report, as HTML fragments."""
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from alledge.calibration import Calibration
+from alledge.edgetpu import key_figures
 from alledge.images import encode_png
 from alledge.labels import LABELS, TITLES
 
@@ -91,11 +93,34 @@ def calibration(settings: Calibration) -> str:
                        f"<th>inconclusive below<td>{settings.abstain_below:.1%}", f"<th>domain gate<td>{gate}"])
 
 
-def operations(rows: Iterable[Operation]) -> str:
-    """What the target makes of each operation."""
-    return _table(("operation", "count", "layer", "version", "shapes", "mapped", "why", "what would help"), (
-        f"<td>{escape(r.op)}<td class=number>{r.count}<td>{escape(r.layer)}<td class=number>{r.version or ''}"
-        f"<td>{escape(r.shapes)}{_MAPPED[r.mapped]}<td>{escape(r.reason)}<td>{escape(r.remedy)}" for r in rows))
+def operations(rows: Sequence[Operation]) -> str:
+    """What the target makes of each operation: refused ones first, what most have in common said once above."""
+    common, times = Counter(row.reason for row in rows).most_common(1)[0] if rows else ("", 0)
+    common = common if times > 1 else ""
+    columns = {name: cells for name, cells in _columns(sorted(rows, key=_refused_first), common).items()
+               if set(cells) - {"<td>", "<td class=number>"}}
+    above = f"<p>{escape(common)}, where a row does not say otherwise.</p>" if common else ""
+    return above + _table(tuple(columns), map("".join, zip(*columns.values(), strict=True)))
+
+
+def _columns(rows: Sequence[Operation], common: str) -> dict[str, list[str]]:
+    return {"operation": [f"<td>{escape(r.op)}" for r in rows],
+            "count": [f"<td class=number>{r.count}" for r in rows],
+            "layer": [f"<td>{escape(r.layer)}" for r in rows],
+            "version": [f"<td class=number>{r.version or ''}" for r in rows],
+            "shapes": [f"<td>{escape(r.shapes)}" for r in rows],
+            "mapped": [_MAPPED[r.mapped] for r in rows],
+            "why": [f"<td>{'' if r.reason == common else escape(r.reason)}" for r in rows],
+            "what would help": [f"<td>{escape(r.remedy)}" for r in rows]}
+
+
+def _refused_first(row: Operation) -> int:
+    return (False, "unknown", True).index(row.mapped)
+
+
+def edge_tpu(metrics: Mapping[str, Any]) -> str:
+    """What decides how fast it is there."""
+    return _table((), (f"<th>{escape(name)}<td>{escape(value)}" for name, value in key_figures(metrics).items()))
 
 
 def ladder(steps: Sequence[Mapping[str, Any]]) -> str:

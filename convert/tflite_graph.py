@@ -9,7 +9,7 @@ from typing import Any
 
 _METADATA = b"min_runtime_version"
 _MAX_VALUES = 16  # of a constant that is read: axes, strides and paddings are short
-_LAYER = re.compile(r"network(?P<counter>_\d+)?/(?P<layer>[^/;]+)")  # the converter keeps Keras' name scopes
+_SCOPE = re.compile(r"network(?P<counter>_\d+)?/(?P<path>[^;]+)")  # the converter keeps Keras' name scopes
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,20 @@ class OperatorInfo:
 
 
 def layer_of(tensor: str) -> str:
-    """The layer in a tensor's name; Keras appends the same counter to it as to the network's own name."""
-    found = _LAYER.search(tensor)
-    return found["layer"].removesuffix(found["counter"] or "") if found else ""
+    """The layer in a tensor's name."""
+    return scope_of(tensor).split("/")[0]
+
+
+def scope_of(tensor: str) -> str:
+    """The layer and what it is made of: `network_1/attention_1/query_1/MatMul;...` -> attention/query.
+
+    Keras appends one counter to every part of the name.
+    """
+    found = _SCOPE.search(tensor)
+    if found is None:
+        return ""
+    parts = found["path"].split("/")
+    return "/".join(part.removesuffix(found["counter"] or "") for part in parts[:-1] or parts)
 
 
 def operators(content: bytes) -> tuple[OperatorInfo, ...]:

@@ -5,6 +5,7 @@ from datetime import date
 from typing import Any
 
 from alledge.bundle import Bundle
+from alledge.edgetpu import key_figures
 from alledge.manifest import Manifest, TensorSpec
 from alledge.runfolder import MODEL_CARD
 from alledge.verdict import RESEARCH_USE_ONLY
@@ -58,10 +59,17 @@ def lines(bundle: Bundle, trusted: Collection[str] = ()) -> list[str]:
         "latency": "not limited" if manifest.latency_ms is None else f"up to {manifest.latency_ms:g} ms a field",
     }
     members = [f"  {m.sha256[:16]}  {m.size:>10}  {m.name}" for m in manifest.members]
-    return [*(f"{name:<14} {value}" for name, value in facts.items()), *_sentences(manifest.metrics),
+    return [*(f"{name:<14} {value}" for name, value in facts.items()), *_edge_tpu(manifest.metrics),
+            *_sentences(manifest.metrics),
             "metrics:", *_leaves(manifest.metrics), *_tables(manifest.metrics),
             "made from:", *_leaves(manifest.provenance),
             "members, all verified:", *members, *(_card(bundle) or "").splitlines(), RESEARCH_USE_ONLY]
+
+
+def _edge_tpu(metrics: dict[str, Any]) -> list[str]:
+    """The rows of the conversion report's table of this name."""
+    rows = [f"  {name:<28} {value}" for name, value in key_figures(metrics).items()]
+    return ["Edge TPU:", *rows] if rows else []
 
 
 def _card(bundle: Bundle) -> str | None:

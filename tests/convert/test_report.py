@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from alledge.convert import remedies
+from alledge.convert.converted import Operation
 from alledge.convert.layer_error import layer_errors
 from alledge.convert.options import Options
 from alledge.convert.report import write_report
+from alledge.convert.report_tables import operations
 from alledge.convert.tflite import INPUT, to_float
 from alledge.convert.trained import open_trained, ranging_tensors
+from alledge.device import inspection
+from alledge.edgetpu import key_figures
 from alledge.quiet import quiet
 
 
@@ -31,6 +35,41 @@ def test_page_and_json_tell_the_same(conversion):
                   "data:image/png", "alledge bench cpu.alledge"):
         assert words in page
     assert "src='http" not in page
+
+
+def test_report_and_inspect_tell_the_key_figures_of_the_edge_tpu(conversion):
+    done = conversion("coral")
+    page, lint = write_report(done).read_text(), done.bundle.manifest.metrics["ladder"][-1]["lint"]
+    figures = key_figures(done.bundle.manifest.metrics)
+    assert figures["first blocking operation"] == "none in the table"
+    assert figures["work before it"] == f"100% of {lint['macs'] / 1e6:.4g} million multiply-accumulates"
+    assert (figures["over USB per inference"], figures["dynamic tensors"]) == ("0.00 MiB of parameters at least", "0")
+    assert figures["largest activation"] == f"{lint['largest_activation_bytes'] / 1024:.4g} KiB"
+    assert "only the compiler can confirm" in figures["verdicts"]
+    said = inspection.lines(done.bundle)
+    for name, value in figures.items():
+        assert f"<th>{name}<td>{value}" in page
+        assert any(line.split() == [*name.split(), *value.split()] for line in said), name
+    assert not key_figures(conversion("cpu").bundle.manifest.metrics)
+    assert "Edge TPU:" not in inspection.lines(conversion("cpu").bundle)
+
+
+def test_both_tables_of_a_page_name_layers_alike(conversion):
+    done = conversion("coral").converted
+    assert {row.layer for row in done.layers} <= {row.layer for row in done.operations}
+    assert {"attention/query", "attention/key"} <= {row.layer for row in conversion("cpu").converted.layers}
+
+
+def test_what_operations_have_in_common_is_said_once_and_refused_ones_come_first():
+    rows = [Operation("ADD", 1, "unknown", "allowed"), Operation("MUL", 1, "unknown", "allowed"),
+            Operation("PAD", 1, "unknown", "limit: few"), Operation("GELU", 1, False, "not in it", "use ReLU", "bend")]
+    page = operations(rows)
+    assert page.count("allowed") == 1
+    assert page.index("GELU") < page.index("ADD") < page.index("PAD")
+    assert "shapes" not in page
+    assert "what would help" in page
+    assert "what would help" not in operations(rows[:3])
+    assert "otherwise" not in operations(rows[2:])
 
 
 def test_the_bundle_keeps_the_tables_and_no_image(conversion):
