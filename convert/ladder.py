@@ -170,7 +170,7 @@ def _refusal(attempts: Sequence[Attempt]) -> AlledgeError:
     if all(attempt.failure for attempt in attempts):
         return first.failure or AlledgeError()
     refused = first.lint.refused if first.lint else ()
-    remedy = refused[0].remedy if refused else "convert where no compiler is and finish the bundle later"
+    remedy = f"{refused[0].remedy}, or " if refused else ""
     return GateNotMet(f"the Edge TPU takes no form of this network whole ({', '.join(a.rung for a in attempts)}): "
-                      f"{first.words()}; no bundle was written. Way out: {remedy}, or accept operations on the CPU "
-                      "with --allow-cpu-fallback")
+                      f"{first.words()}; no bundle was written. Way out: {remedy}accept operations on the CPU with "
+                      "--allow-cpu-fallback, or use --target cpu")

@@ -13,11 +13,11 @@ from alledge.runfolder import CALIBRATION_TILES, HELD_OUT_TILES, MODEL
 
 MEMINFO = Path("/proc/meminfo")
 GROUP = Path("/sys/fs/cgroup")  # of a container: its own limit, version 2
-_LIBRARIES = 1.8 * 2**30  # TensorFlow, its converter and ONNX Runtime, bytes
-_PER_WEIGHT = 26  # bytes of memory per byte of the run's weights: copies in Keras, graphs, converter, interpreters
-_PER_JETSON_WEIGHT = 70  # ... and in tf2onnx and ONNX Runtime, which fold a network while others hold it
+LIBRARIES = 1.8 * 2**30  # TensorFlow, its converter and ONNX Runtime, bytes
+PER_WEIGHT = 26  # bytes of memory per byte of the run's weights: copies in Keras, graphs, converter, interpreters
+PER_ONNX_WEIGHT = 70  # ... and in tf2onnx and ONNX Runtime, which fold a network while others hold it
 _OTHER_TILES = 200 * 224 * 224 * 3  # bytes of drawn smears or of images given with --data
-_PER_PIXEL = 8  # bytes per byte of stored tiles: two copies as float32
+PER_PIXEL = 8  # bytes per byte of stored tiles: two copies as float32
 
 
 def demand_memory(run: Path, target: Target) -> None:
@@ -36,9 +36,9 @@ def demand_memory(run: Path, target: Target) -> None:
 def estimate(run: Path, target: Target) -> float:
     """Bytes of memory that converting a run for a target takes at most."""
     model = run / MODEL
-    per_weight = _PER_WEIGHT if target in ("cpu", "coral") else _PER_JETSON_WEIGHT
+    per_weight = PER_WEIGHT if target in ("cpu", "coral") else PER_ONNX_WEIGHT
     tiles = sum(_unpacked(run / name) for name in (CALIBRATION_TILES, HELD_OUT_TILES))
-    return _LIBRARIES + per_weight * (model.stat().st_size if model.is_file() else 0) + _PER_PIXEL * tiles
+    return LIBRARIES + per_weight * (model.stat().st_size if model.is_file() else 0) + PER_PIXEL * tiles
 
 
 def available_memory() -> float | None:

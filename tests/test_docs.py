@@ -115,6 +115,14 @@ def test_the_example_back_end_works_as_it_stands(tmp_path, monkeypatch):
         cameras.open_camera("npy://absent.npy")
 
 
+def test_the_memory_that_conversion_demands_is_the_documented_one():
+    from alledge.convert import memory
+
+    said = (f"about {memory.LIBRARIES / 2**30:.1f} GiB, {memory.PER_PIXEL} times the tiles, and {memory.PER_WEIGHT} "
+            f"times the weights for `cpu` and `coral`, {memory.PER_ONNX_WEIGHT} times for the others")
+    assert said in " ".join(section("convert").split())
+
+
 def test_the_page_on_quality_has_every_figure_and_limit():
     from alledge.device import quality
 
