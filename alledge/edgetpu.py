@@ -19,7 +19,7 @@ def key_figures(metrics: Mapping[str, Any]) -> dict[str, str]:
         "verdicts": f"compiler {compiler['version']}" if compiler else
                     f"the table of {lint['source']}; only the compiler can confirm them",
         "refused by the table": str(lint["refused"]),
-        "first blocking operation": lint["first_blocking"] or "none in the table",
+        "first blocking operation": lint["first_blocking"] or "none, by the table",
         "work before it": f"{lint['macs_before']:.0%} of {lint['macs'] / 1e6:.4g} million multiply-accumulates",
         "parameters": f"{_mib(lint['parameter_bytes'])}, {_mib(lint['sram_bytes'])} fit the chip",
         "over USB per inference": _streamed(lint, compiler),

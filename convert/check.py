@@ -120,8 +120,8 @@ def goldens_gate(spread: float, tolerance: float) -> dict[str, Any]:
     return {"limit": tolerance, "measured": spread, "passed": spread <= tolerance}
 
 
-def demand(gates: Mapping[str, Mapping[str, Any]], comparisons: Mapping[str, Comparison]) -> None:
-    """Refuse what did not pass.
+def demand(gates: Mapping[str, Mapping[str, Any]], comparisons: Mapping[str, Comparison], remedy: str = "") -> None:
+    """Refuse what did not pass. remedy: the target's own, a clause.
 
     Raises:
         GateNotMet: naming the figures, the limits and the way out.
@@ -139,7 +139,7 @@ def demand(gates: Mapping[str, Mapping[str, Any]], comparisons: Mapping[str, Com
         raise GateNotMet(
             f"the converted model lost too much on {worst.n} tiles ({kernels} kernels): {accuracy}agreement "
             f"{worst.agreement:.1%} (at least {MIN_AGREEMENT:.0%}); no bundle was written. Train longer or with more "
-            "data, choose --target onnx, or accept it on record with --allow-drop")
+            f"data, {remedy and f'{remedy}, '}choose --target onnx, or accept it on record with --allow-drop")
 
 
 def failed_gates(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:

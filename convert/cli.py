@@ -12,9 +12,16 @@ from alledge.quiet import quiet
 
 Boards = Annotated[list[str] | None, typer.Option(metavar="NAME", show_default=False,
                                                   help="Only for boards of this name; repeat it for more.")]
+Release = Annotated[int | None, typer.Option(metavar="N", min=0, show_default=False,
+                                             help="Number of this bundle; devices never go back to a lower one.")]
+Expires = Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", show_default=False,
+                                             help="Last day on which devices may use it.")]
 MaxLatency = Annotated[float | None, typer.Option(metavar="MS", min=0.01, show_default=False,
                                                   help="Devices that take longer a field (median) roll it back when "
                                                   "they install it.")]
+KeepFloat = Annotated[list[str] | None, typer.Option("--keep-float", metavar="LAYER", show_default=False,
+                                                      help="jetson-orin in int8: leave this layer in float, by its "
+                                                      "name in the report; repeat it for more.")]
 Precision = Annotated[str | None, typer.Option(metavar="NAME", show_default=False,
                                                help="int8, fp16 or fp32: arithmetic on the device, where a target has "
                                                "a choice; else its first.")]
@@ -38,14 +45,12 @@ def convert(
                                                 "that was converted where there was no compiler.")] = None,
     sign: Annotated[Path | None, typer.Option(metavar="KEY", show_default=False,
                                               help="Sign the bundle with this key of `alledge keys new`.")] = None,
-    release: Annotated[int | None, typer.Option(metavar="N", min=0, show_default=False,
-                                                help="Number of this bundle; devices never go back to a lower "
-                                                "one.")] = None,
-    expires: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", show_default=False,
-                                                help="Last day on which devices may use it.")] = None,
+    release: Release = None,
+    expires: Expires = None,
     board: Boards = None,
     max_latency: MaxLatency = None,
     precision: Precision = None,
+    keep_float: KeepFloat = None,
     board_memory: Annotated[float | None, typer.Option(metavar="GIB", min=0.5, show_default=False,
                                                        help="Jetson: memory that building the engine may use, swap "
                                                        "included; else 4 (Nano) or 8 (Orin).")] = None,
@@ -75,7 +80,8 @@ def convert(
     from .options import Options
 
     issue = Issue(release, parse_day(expires), tuple(board or ()), max_latency, None if sign is None else _key(sign))
-    options = Options(allow_drop, precision, board_memory, compiler, allow_cpu_fallback, data, split, issue)
+    options = Options(allow_drop, precision, board_memory, compiler, allow_cpu_fallback, data, split, issue,
+                      tuple(keep_float or ()))
     if finish is None:
         _convert(run, target, out, options, json)
     else:
@@ -109,10 +115,13 @@ def _check_meant(target: str, options: Any) -> None:
     """Options that concern another target would do nothing, which nobody expects."""
     for name, given, targets in (("compiler", options.compiler, ("coral",)),
                                  ("allow-cpu-fallback", options.allow_cpu_fallback, ("coral",)),
+                                 ("keep-float", options.keep_float, ("jetson-orin",)),
                                  ("board-memory", options.board_memory, ("jetson-nano", "jetson-orin"))):
         if given and target not in targets:
             raise UsageError(f"--{name} is only for --target {' or '.join(targets)}, received --target {target}: leave "
                              "it away")
+    if options.keep_float and options.precision == "fp16":
+        raise UsageError("--keep-float is for the 8 bits of jetson-orin, received --precision fp16: leave one away")
 
 
 def _finish(bundle: Path, run: Path | None, target: str | None, out: Path | None, options: Any, json: bool) -> None:
@@ -135,7 +144,7 @@ def _finish(bundle: Path, run: Path | None, target: str | None, out: Path | None
 
 def _check_finishing(options: Any) -> None:
     """Nothing is converted or judged again, so what says how would do nothing."""
-    for name in ("precision", "board_memory", "data", "split", "allow_drop"):
+    for name in ("precision", "board_memory", "data", "split", "allow_drop", "keep_float"):
         if getattr(options, name):
             raise UsageError(f"--{name.replace('_', '-')} is not for --finish, which compiles a bundle's network as it "
                              "is: leave it away, or convert the run again")

@@ -91,7 +91,7 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
     goldens = make_goldens(converted, trained.record.preprocessing)
     found = {**gates(comparisons), **converted.facts, "goldens": goldens_gate(goldens.spread, converted.tolerance)}
     if not options.allow_drop:
-        demand(found, comparisons)
+        demand(found, comparisons, converted.remedy)
     ranged = needs_ranges(options.precision, target)
     warnings = (*converted.warnings, *confessions(trained, ranged), *doubts(comparisons),
                 *_accepted(found))

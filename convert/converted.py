@@ -51,6 +51,7 @@ class Converted:
         facts: gates of the target's own that were met, for the manifest.
         findings: what else the target found out, plain types, for the manifest's metrics.
         layers: of an integer network, how far each layer is from float, worst first.
+        remedy: what may help this target when a gate is not met, a clause in the imperative; "" for nothing of its own.
         warnings: what the user has to know or do, one sentence each.
         tolerance: how far a probability may be off between runtimes of this target (0-1).
     """
@@ -74,6 +75,7 @@ class Converted:
     findings: Mapping[str, Any] = field(default_factory=dict)
     layers: tuple[LayerError, ...] = ()
     warnings: tuple[str, ...] = ()
+    remedy: str = ""
 
     @property
     def run(self) -> Run:

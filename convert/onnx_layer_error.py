@@ -1,9 +1,12 @@
 """`layer_error` for an ONNX network with 8-bit layers: every weighted one against its float twin, worst first."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
+
+from alledge.errors import UsageError
 
 from .layer_error import TILES, LayerError
 from .onnx_bias_correction import LAYERS
@@ -28,6 +31,20 @@ def errors_of(quantised: bytes, plain: bytes, tiles: Sequence[NDArray[np.float32
     error = np.sqrt(sums[:, 0] / np.maximum(sums[:, 1], 1e-12))
     found = (LayerError(i, op, name, float(error[i]), None) for i, (op, name, _) in enumerate(twins))
     return tuple(sorted(found, key=lambda row: -row.error))
+
+
+def demand_layers(content: bytes, wanted: Sequence[str]) -> None:
+    """Check that the names are those of weighted layers of an ONNX network.
+
+    Raises:
+        UsageError: for one that is not, with those that are most like it.
+    """
+    names = [name for _, name, _ in _outputs(content)]
+    for name in wanted:
+        if name not in names:
+            near = ", ".join(get_close_matches(name, names, 3, 0.0))
+            raise UsageError(f"--keep-float {name!r}: expected a layer as the report's table \"Layers\" names it; the "
+                             f"nearest are {near}")
 
 
 def _outputs(content: bytes) -> list[tuple[str, str, str]]:

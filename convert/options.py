@@ -16,6 +16,7 @@ class Options:
         board_memory: Jetson only: GiB that building the engine may use, swap included; None for the board's own.
         compiler: Edge TPU only: the `edgetpu_compiler` to use instead of the one on PATH.
         allow_cpu_fallback: Edge TPU only: accept operations that stay on the CPU.
+        keep_float: Jetson Orin in 8 bits only: names of layers that stay in float, as the report's table has them.
         data, split: the images the run was trained with, to range and judge with instead of its tiles.
         issue: number, last day and signature of the bundle.
     """
@@ -28,3 +29,4 @@ class Options:
     data: Path | None = None
     split: Path | None = None
     issue: Issue = UNISSUED
+    keep_float: tuple[str, ...] = ()

@@ -13,8 +13,11 @@ from .onnx_graph import finished
 from .tflite import INPUT
 
 
-def quantise(content: bytes, tiles: Sequence[NDArray[np.float32]]) -> bytes:
+def quantise(content: bytes, tiles: Sequence[NDArray[np.float32]], keep: Sequence[str] = ()) -> bytes:
     """Insert QuantizeLinear / DequantizeLinear with ranges from float32 [1, size, size, channels] training tiles.
+
+    Args:
+        keep: names of layers that stay in float, beside those that always do.
 
     Only inputs are quantised. A pair on a convolution's output would stand before its ReLU6, and spend the 8 bits on
     values that are clipped away: MobileNetV2 fell from 96.7 % to 74.2 % (docs/decisions/003-int8-attention.md).
@@ -39,14 +42,14 @@ def quantise(content: bytes, tiles: Sequence[NDArray[np.float32]]) -> bytes:
         quant_pre_process(str(source), str(ready), skip_optimization=True, skip_symbolic_shape=True)
         q.quantize_static(str(ready), str(out), Reader(), quant_format=q.QuantFormat.QDQ, per_channel=True,
                           activation_type=q.QuantType.QInt8, weight_type=q.QuantType.QInt8,
-                          op_types_to_quantize=list(LAYERS), nodes_to_exclude=_depthwise(content),
+                          op_types_to_quantize=list(LAYERS), nodes_to_exclude=[*depthwise(content), *keep],
                           extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False,
                                          "AddQDQPairToWeight": True,
                                          "OpTypesToExcludeOutputQuantization": list(LAYERS)})
         return correct_biases(finished(onnx.load(out)), content, tiles)
 
 
-def _depthwise(content: bytes) -> list[str]:
+def depthwise(content: bytes) -> list[str]:
     """Names of the convolutions of an ONNX network that work on each channel by itself."""
     import onnx
 

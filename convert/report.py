@@ -56,7 +56,7 @@ def _page(conversion: Conversion) -> str:
         "Images whose probabilities changed most": tables.images(found, held_out),
         "Decision settings of the converted model": tables.calibration(manifest.calibration),
         **({"Edge TPU": tables.edge_tpu(manifest.metrics), "Forms tried": tables.ladder(steps)} if steps else {}),
-        "Layers, worst first": tables.layers(conversion.converted.layers),
+        "Layers, worst first": tables.layers(conversion.converted.layers, manifest.metrics.get("kept_float", ())),
         "Operations": tables.operations(conversion.converted.operations),
         "Size": tables.sizes({m.name: m.size for m in manifest.members}, bundle.size,
                              4 * conversion.trained.model.count_params()),

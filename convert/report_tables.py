@@ -74,8 +74,8 @@ def images(judgement: Judgement, sample: Sample) -> str:
     return f"<div class=row>{''.join(figures)}</div>"
 
 
-def layers(rows: Sequence[LayerError]) -> str:
-    """Integer against float, layer by layer."""
+def layers(rows: Sequence[LayerError], kept: Sequence[str] = ()) -> str:
+    """Integer against float, layer by layer. kept: those that stay in float because they were named."""
     if not rows:
         return "<p>None: nothing is computed in 8 bits.</p>"
     told = (f"<td class=number>{r.place}<td>{escape(r.layer)}<td>{escape(r.op)}<td class=number>{r.error:.1%}"
@@ -83,7 +83,8 @@ def layers(rows: Sequence[LayerError]) -> str:
     return (_table(("place", "layer", "operation", "error", "clipped"), told)
             + f"<p>The worst {min(LAYERS, len(rows))} of {len(rows)}. Error: root mean square of the difference to "
               "float over that of float, everything before the layer included. Clipped: share of values beyond the "
-              "range, where they are stored in 8 bits.</p>")
+              "range, where they are stored in 8 bits.</p>"
+            + (f"<p>In float, as asked with --keep-float: {escape(', '.join(kept))}.</p>" if kept else ""))
 
 
 def calibration(settings: Calibration) -> str:
@@ -99,7 +100,7 @@ def operations(rows: Sequence[Operation]) -> str:
     common = common if times > 1 else ""
     columns = {name: cells for name, cells in _columns(sorted(rows, key=_refused_first), common).items()
                if set(cells) - {"<td>", "<td class=number>"}}
-    above = f"<p>{escape(common)}, where a row does not say otherwise.</p>" if common else ""
+    above = f"<p>Where a row says no more: {escape(common)}.</p>" if common else ""
     return above + _table(tuple(columns), map("".join, zip(*columns.values(), strict=True)))
 
 

@@ -18,7 +18,7 @@ _TABLES = {
 }
 
 
-_SENTENCES = ("warnings", "next")
+_SENTENCES = ("warnings", "kept_float", "next")
 
 
 def describe(bundle: Bundle, trusted: Collection[str] = ()) -> dict[str, Any]:

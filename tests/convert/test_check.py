@@ -33,6 +33,14 @@ def test_the_gate_allows_one_point_and_one_tile_from_40_on(n, wrong, passes):
         assert caught.value.exit_code == 6
 
 
+def test_a_refusal_names_the_targets_own_remedy():
+    comparisons = changed(400, 40)
+    with pytest.raises(GateNotMet, match=r"more data, keep Conv_3 in float, choose --target onnx, or accept"):
+        demand(gates(comparisons), comparisons, "keep Conv_3 in float")
+    with pytest.raises(GateNotMet, match=r"more data, choose --target onnx, or accept"):
+        demand(gates(comparisons), comparisons)
+
+
 def test_disagreement_fails_even_when_accuracy_does_not():
     truth = np.zeros(400, int)
     before, after = truth.copy(), truth.copy()

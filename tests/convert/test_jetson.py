@@ -9,14 +9,18 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from alledge.convert import tensorrt_ops
+from alledge.convert.cli import convert
 from alledge.convert.conversion import convert_run
 from alledge.convert.half import to_half
 from alledge.convert.onnx_graph import finished
+from alledge.convert.onnx_layer_error import demand_layers
 from alledge.convert.onnx_run import count_operations
 from alledge.convert.options import Options
 from alledge.convert.precision import PRECISIONS, parse_precision
+from alledge.convert.report import write_report
 from alledge.convert.tensorrt_lint import lint
 from alledge.convert.tensorrt_memory import demand_memory, estimate
+from alledge.device import inspection
 from alledge.errors import DataError, UsageError
 from alledge.quiet import quiet
 
@@ -269,6 +273,44 @@ def test_depthwise_convolutions_stay_in_float():
     makers = {name: node.op_type for node in nodes for name in node.output}
     kinds = {tuple(makers.get(name) for name in node.input[:2]) for node in nodes if node.op_type in ("Conv", "Gemm")}
     assert kinds == {(None, None), ("DequantizeLinear", "DequantizeLinear")}
+
+
+def weights_in_float(content):
+    """Kinds of the weighted layers whose weights no DequantizeLinear makes."""
+    nodes = onnx.load_from_string(content).graph.node
+    makers = {name: node.op_type for node in nodes for name in node.output}
+    return [node.op_type for node in nodes if node.op_type in ("Conv", "Gemm")
+            and makers.get(node.input[1]) != "DequantizeLinear"]
+
+
+def test_named_layers_stay_in_float_and_the_bundle_says_which(trained_run, conversion, tmp_path):
+    worst = next(row.layer for row in conversion("jetson-orin").converted.layers if row.op == "Gemm")
+    with quiet():
+        done = convert_run(trained_run, "jetson-orin", tmp_path / "m.alledge", Options(keep_float=(worst, worst)),
+                           lambda line: None)
+    assert weights_in_float(conversion("jetson-orin").bundle.model) == []
+    assert weights_in_float(done.bundle.model) == ["Gemm"]
+    assert (done.bundle.manifest.metrics["kept_float"], done.to_json()["kept_float"]) == ([worst], [worst])
+    said = inspection.lines(done.bundle)
+    assert said[said.index("kept_float:") + 1] == f"  {worst}"
+    assert f"with --keep-float: {worst}" in write_report(done).read_text()
+    assert f"--keep-float {worst}" in conversion("jetson-orin").converted.remedy
+    assert worst not in done.converted.remedy.split()
+
+
+def test_a_layer_that_is_none_is_refused_with_the_nearest():
+    with pytest.raises(UsageError, match=r"--keep-float 'Gem_5': .* the nearest are Gemm_5, "):
+        demand_layers(convolutions(), ["Conv_0", "Gem_5"])
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"target": "cpu"}, "only for --target jetson-orin"),
+    ({"target": "jetson-orin", "precision": "fp16"}, "received --precision fp16"),
+    ({"finish": "coral.alledge"}, "not for --finish"),
+])
+def test_layers_are_kept_only_where_they_can_be(tmp_path, options, words):
+    with pytest.raises(UsageError, match=words):
+        convert(keep_float=["Conv_1"], out=tmp_path / "m.alledge", **options)
 
 
 def test_corrected_biases_halve_the_mean_error_of_rounding_and_add_no_operation(monkeypatch):

@@ -41,7 +41,7 @@ def test_report_and_inspect_tell_the_key_figures_of_the_edge_tpu(conversion):
     done = conversion("coral")
     page, lint = write_report(done).read_text(), done.bundle.manifest.metrics["ladder"][-1]["lint"]
     figures = key_figures(done.bundle.manifest.metrics)
-    assert figures["first blocking operation"] == "none in the table"
+    assert figures["first blocking operation"] == "none, by the table"
     assert figures["work before it"] == f"100% of {lint['macs'] / 1e6:.4g} million multiply-accumulates"
     assert (figures["over USB per inference"], figures["dynamic tensors"]) == ("0.00 MiB of parameters at least", "0")
     assert figures["largest activation"] == f"{lint['largest_activation_bytes'] / 1024:.4g} KiB"
@@ -69,7 +69,7 @@ def test_what_operations_have_in_common_is_said_once_and_refused_ones_come_first
     assert "shapes" not in page
     assert "what would help" in page
     assert "what would help" not in operations(rows[:3])
-    assert "otherwise" not in operations(rows[2:])
+    assert "says no more" not in operations(rows[2:])
 
 
 def test_the_bundle_keeps_the_tables_and_no_image(conversion):
