@@ -13,6 +13,7 @@ from .tflite_graph import OperatorInfo, TensorInfo, min_runtime_version, operato
 
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE", "CAST")
 _ALLOWED = "allowed by the table"
+LIMIT = "limit: "  # begins the reason of an operation that the table allows within one
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _row(operator: OperatorInfo) -> Operation:
     reason, remedy = why_refused(operator)
     limit = table.SUPPORTED.get(operator.op, "")
     return Operation(operator.op, 1, False if reason else "unknown",
-                     reason or (f"limit: {limit}" if limit else _ALLOWED), remedy, operator.layer,
+                     reason or (f"{LIMIT}{limit}" if limit else _ALLOWED), remedy, operator.layer,
                      operator.version, _shapes(operator))
 
 

@@ -15,6 +15,7 @@ from .check import Accuracy, Comparison
 from .converted import Operation
 from .judgement import Judgement
 from .layer_error import LayerError
+from .lint import LIMIT
 from .tiles import Sample
 
 LAYERS = 15  # of a hundred; all of them are in the JSON
@@ -96,12 +97,17 @@ def calibration(settings: Calibration) -> str:
 
 def operations(rows: Sequence[Operation]) -> str:
     """What the target makes of each operation: refused ones first, what most have in common said once above."""
-    common, times = Counter(row.reason for row in rows).most_common(1)[0] if rows else ("", 0)
-    common = common if times > 1 else ""
+    common = _common(rows)
     columns = {name: cells for name, cells in _columns(sorted(rows, key=_refused_first), common).items()
                if set(cells) - {"<td>", "<td class=number>"}}
     above = f"<p>Where a row says no more: {escape(common)}.</p>" if common else ""
     return above + _table(tuple(columns), map("".join, zip(*columns.values(), strict=True)))
+
+
+def _common(rows: Sequence[Operation]) -> str:
+    """The reason of several rows, "" when all differ; limits stay with their operations."""
+    counted = Counter(row.reason for row in rows if not row.reason.startswith(LIMIT)).most_common(1)
+    return counted[0][0] if counted and counted[0][1] > 1 else ""
 
 
 def _columns(rows: Sequence[Operation], common: str) -> dict[str, list[str]]:
