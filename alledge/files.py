@@ -5,7 +5,19 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from alledge.errors import AlledgeError, OutputError
+from alledge.errors import AlledgeError, OutputError, UsageError
+
+
+def checked_out(out: Path) -> Path:
+    """`out`, when a file can be made there, or in folders that `write_bytes` will make first.
+
+    Raises:
+        UsageError: before minutes are spent on a file that cannot be written.
+    """
+    folder = next(p for p in (out.absolute().parent, *out.absolute().parents) if p.exists())
+    if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"--out {out}: expected a file name in a folder that can be written to; choose another")
+    return out
 
 
 def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:

@@ -1,6 +1,5 @@
 """Run to bundle: convert, judge, calibrate again, add goldens, write. All or nothing."""
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -10,7 +9,7 @@ from typing import Any
 from alledge import __version__
 from alledge.bundle import SUFFIX, Bundle, write_bundle
 from alledge.calibration import Calibration
-from alledge.errors import UsageError
+from alledge.files import checked_out
 from alledge.labels import LABELS
 from alledge.manifest import FORMAT, Manifest, Target
 from alledge.runfolder import MODEL_CARD
@@ -116,18 +115,6 @@ def _accuracy(comparison: Comparison) -> dict[str, Any]:
     if found is None:
         return {"float": None, "converted": None, "delta_ci95": None}
     return {"float": found.before, "converted": found.after, "delta_ci95": list(found.delta_ci95)}
-
-
-def checked_out(out: Path) -> Path:
-    """`out`, when a file can be made there.
-
-    Raises:
-        UsageError: before minutes are spent on a bundle that cannot be written.
-    """
-    folder = next(p for p in (out.absolute().parent, *out.absolute().parents) if p.exists())
-    if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(f"--out {out}: expected a file name in a folder that can be written to; choose another")
-    return out
 
 
 def _accepted(found: dict[str, dict[str, Any]]) -> list[str]:
