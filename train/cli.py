@@ -8,6 +8,7 @@ import typer
 
 from alledge.dataset import FOLD_COLUMNS, read_dataset
 from alledge.errors import DataError, UsageError
+from alledge.files import checked_out
 from alledge.labels import TITLES
 from alledge.output import Progress, command_group, emit
 from alledge.quiet import quiet
@@ -93,9 +94,11 @@ def explain(
                          "gradients, so explain the run that it was made from")
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out {out}: expected a file name that ends in .png")
+    checked_out(out)
     read_record(model)  # refused before Keras is loaded
     with quiet():
         from .explaining import explain_image
+        from .findings import certainty
 
         found = explain_image(model, image, out)
     if json:
@@ -103,8 +106,10 @@ def explain(
         return
     shares = ", ".join(f"{name.replace('_', '-')} {heat['inside_nuclei']:.0%}" for name, heat in found["maps"].items())
     verdict = TITLES.get(found["verdict"], f"Inconclusive (most likely {TITLES[found['most_likely']]})")
-    typer.echo(f"{verdict}, {found['confidence']:.0%}; share inside the nuclei: {shares} (they cover "
+    typer.echo(f"{verdict}, {certainty(found['confidence'])}; share inside the nuclei: {shares} (they cover "
                f"{found['coverage']:.0%}); {out}")
+    for line in (*found["warnings"], *found["notes"]):
+        typer.echo(line)
 
 
 def reproduce(

@@ -19,7 +19,7 @@ from alledge.errors import DataError
 from alledge.preprocess import Preprocessing, scale
 from alledge.segmentation import Mask
 
-from .heads import NUCLEUS_WEIGHT, POOLED_BY
+from .heads import NUCLEUS_WEIGHT, OPINIONS, POOLED_BY
 
 ATTENTION, GRAD_CAM = "attention", "grad_cam"
 
@@ -34,11 +34,13 @@ class Maps:
         probabilities: uncalibrated, float32 [4].
         embedding: float32 [d].
         heat: name -> float64 [h, w], not negative, sum 1 (or all 0 where nothing spoke for the class).
+        opinions: name in `heads.OPINIONS` -> float32 [4] of the opinions that the verdict is added up of, if there are.
     """
 
     probabilities: Array
     embedding: Array
     heat: dict[str, Array]
+    opinions: dict[str, Array]
 
 
 class Explainer:
@@ -58,6 +60,7 @@ class Explainer:
         asked = {} if self._attention is None else {"tokens": self._attention.input}
         pooled_by = next((layer for layer in model.layers if layer.name == POOLED_BY), None)
         asked |= {} if pooled_by is None else {"pooled_by": pooled_by.output}
+        asked |= {layer.name: layer.output for layer in model.layers if layer.name in OPINIONS}
         self._body = keras.Model(model.inputs, {**model.output, **asked, "waist": waist})
         self._head = keras.Model(waist, last.output if self._kernel is None else last.input)
 
@@ -69,7 +72,9 @@ class Explainer:
         heat = {} if self._attention is None else {
             ATTENTION: self._rollout(seen["tokens"], seen.get("pooled_by"))}
         heat[GRAD_CAM] = self._grad_cam(seen["waist"], int(probabilities.argmax()))
-        return Maps(probabilities, _plain(seen["embedding"])[0], {name: _normalised(m) for name, m in heat.items()})
+        opinions = {name: _plain(seen[name])[0] for name in OPINIONS if name in seen}
+        return Maps(probabilities, _plain(seen["embedding"])[0], {name: _normalised(m) for name, m in heat.items()},
+                    opinions)
 
     def _rollout(self, tokens: Any, pooled_by: Any) -> Array:
         """[h, w] what each place gives to what is pooled behind the attention, averaged over heads.

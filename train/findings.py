@@ -163,6 +163,11 @@ def interval(scores: Mapping[str, Any], name: str, form: str = ".1%") -> str:
     return "" if bounds is None else f"({bounds[0]:{form}} to {bounds[1]:{form}})"
 
 
+def certainty(p: float) -> str:
+    """A probability in whole per cent; one that would round to all or nothing is not called that."""
+    return ">99%" if p >= 0.995 else "<1%" if p < 0.005 else f"{p:.0%}"
+
+
 def percent(value: float | None) -> str:
     """As people write it, or "no case"."""
     return "no case" if value is None else f"{value:.1%}"

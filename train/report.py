@@ -21,7 +21,7 @@ from alledge.runfolder import REPORT, ROBUSTNESS, Tiles, TrainingRecord, read_re
 
 from . import plots
 from .batches import read_tiles
-from .findings import Judged, confusions, interval, lead, percent, proves, share
+from .findings import Judged, certainty, confusions, interval, lead, percent, proves, share
 
 GALLERY = 24  # misread images shown at most
 _GLOSSARY = {
@@ -177,7 +177,7 @@ def _gallery(test: Tiles, judged: Judged) -> str:
     figures = "".join(
         f"<figure><img alt='misread image' src='{plots.data_uri('png', encode_png(pixels[i]))}'><figcaption>"
         f"<b>{'answered' if judged.answered[i] else 'withheld'}</b>: is {TITLES[LABELS[judged.truth[i]]]}, called "
-        f"{TITLES[LABELS[judged.guess[i]]]} ({judged.confidence[i]:.0%})<br>"
+        f"{TITLES[LABELS[judged.guess[i]]]} ({escape(certainty(judged.confidence[i]))})<br>"
         f"<small>{escape(Path(judged.names[i]).name)}</small></figcaption></figure>" for i in shown)
     more = f" The first {GALLERY} are shown." if len(wrong) > GALLERY else ""
     return (f"<p>{len(wrong)} of {len(judged.truth)} in all, {len(given)} of them given as an answer (first) and "

@@ -1,5 +1,6 @@
 """The maps are what they are called, on every head; checked against arithmetic done here."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alledge.calibration import Calibration
+from alledge.dataset import Item
+from alledge.labels import LABELS
+from alledge.predictions import PREDICTIONS, write_predictions
+from alledge.runfolder import MODEL, TrainingRecord, read_record, write_record
 from alledge.segmentation import Mask, segment
 from alledge.synthetic import draw_field
 
@@ -17,8 +23,11 @@ keras = pytest.importorskip("keras", reason="needs the extra `train`")
 
 from alledge.preprocess import resize, scale  # noqa: E402
 from alledge.train.backbones import preprocessing_for  # noqa: E402
+from alledge.train.cli import explain  # noqa: E402
 from alledge.train.explain import ATTENTION, GRAD_CAM, Explainer, share_inside  # noqa: E402
 from alledge.train.explain_figure import explanation_png  # noqa: E402
+from alledge.train.explaining import explain_image  # noqa: E402
+from alledge.train.findings import certainty  # noqa: E402
 from alledge.train.model import build_model  # noqa: E402
 
 SETTINGS = preprocessing_for("tiny", "none")
@@ -102,6 +111,51 @@ def test_a_network_with_two_opinions_is_explained_where_both_come_from(tile):
     assert found.heat[GRAD_CAM].sum() == pytest.approx(1)
 
 
+@pytest.fixture
+def run_with_two_opinions(tmp_path, tile):
+    """The smallest network with head `nuclei`, made to disagree with itself, in a run taught on all rows; an image."""
+    model, run, image = network("nuclei"), tmp_path / "run", tmp_path / "field.png"
+    for name, chosen in (("nuclei_opinion", 2), ("attention_opinion", 0)):
+        layer = model.get_layer(name)
+        layer.set_weights([np.zeros(layer.kernel.shape), 20.0 * np.eye(4)[chosen]])
+    run.mkdir()
+    model.save(run / MODEL)
+    write_record(run, TrainingRecord(
+        run_id="0123456789ab", labels=list(LABELS), preprocessing=preprocessing_for("tiny", "none", nuclei=True),
+        calibration=Calibration(temperature=0.1, abstain_below=0.5), options={}, metrics={}, history={},
+        provenance={"images": {"train": 9, "val": 0, "test": 0}}))
+    Image.fromarray(tile).save(image)
+    return run, image
+
+
+def test_two_opinions_that_disagree_are_told_with_their_weight(run_with_two_opinions, tmp_path, capsys):
+    run, image = run_with_two_opinions
+    found = explain_image(run, image, tmp_path / "why.png")
+    assert found["opinions"] == {"nuclei_opinion": {"voice": 0.7, "most_likely": "pre_b"},
+                                 "attention_opinion": {"voice": 0.3, "most_likely": "benign"}}
+    explain(run, image, tmp_path / "why.png")
+    told = capsys.readouterr().out
+    assert told.startswith("Pre-B, >99%; share inside")  # 0.7 to 0.3 at this temperature is 0.9998
+    assert "Attention is the smaller of two opinions, 30% of the verdict; the opinions disagree" in told
+    assert "nuclei's calls it Pre-B, attention's Benign" in told
+    assert "learned from all listed images, perhaps from this one" in told
+
+
+def test_the_doubt_is_spared_for_a_test_image(run_with_two_opinions, tmp_path):
+    run, image = run_with_two_opinions
+    record = read_record(run).model_copy(update={"provenance": {"images": {"train": 9, "val": 3, "test": 1}}})
+    write_record(run, record)
+    assert "none of the run's test images" in explain_image(run, image, tmp_path / "why.png")["notes"][-1]
+    item = Item(image, "pre_b", hashlib.md5(image.read_bytes()).hexdigest())
+    write_predictions(run / PREDICTIONS, [item], np.eye(4)[[2]], np.array([True]))
+    assert len(explain_image(run, image, tmp_path / "why.png")["notes"]) == 1
+
+
+@pytest.mark.parametrize(("p", "told"), [(1.0, ">99%"), (0.996, ">99%"), (0.99, "99%"), (0.5, "50%"), (0.004, "<1%")])
+def test_no_certainty_is_rounded_to_all_or_nothing(p, told):
+    assert certainty(p) == told
+
+
 def test_the_share_inside_is_the_area_for_an_even_map_and_all_for_a_pointed_one():
     pixels = np.zeros((112, 112), np.uint8)
     pixels[:32, :16] = 255
@@ -124,6 +178,8 @@ def test_the_picture_holds_the_field_and_as_many_maps_as_there_are(tile):
         assert png == explanation_png("Pre-B, 97%", "somewhere", tile, mask, maps, dict.fromkeys(maps, 0.5))
         panel = picture[260:480, 40:540]  # upper part of the first panel: the field in its own colours
         assert np.abs(panel.reshape(-1, 3).mean(0) - tile[:56].reshape(-1, 3).mean(0)).max() < 25
+    noted = explanation_png("Pre-B, 97%", "somewhere", tile, mask, maps, dict.fromkeys(maps, 0.5), ["Mind."], 0.3)
+    assert cv2.imdecode(np.frombuffer(noted, np.uint8), cv2.IMREAD_COLOR).shape[0] > picture.shape[0]
     assert sizes[1] - sizes[0] == pytest.approx(sizes[0] / 2, rel=0.1)
 
 

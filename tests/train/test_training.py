@@ -145,6 +145,8 @@ def test_explain_leaves_a_picture_and_says_how_much_of_it_is_nuclei(trained, all
     one_sentence(alledge("explain", image, image, "--out", out), 2, "a bundle holds a converted network")
     one_sentence(alledge("explain", tmp_path, image, "--out", out), 2, "expected a run folder")
     one_sentence(alledge("explain", run, image, "--out", tmp_path / "why.jpg"), 2, ".png")
+    (tmp_path / "file").touch()
+    one_sentence(alledge("explain", run, image, "--out", tmp_path / "file" / "why.png"), 2, "can be written to")
 
 
 def test_cross_validation_pools_every_fold_and_resumes(alledge, smears, tmp_path):
