@@ -5,13 +5,16 @@ loses no finished epoch; a slot that was cut short by a kill fails its checksums
 before. (`keras.callbacks.BackupAndRestore` overwrites its only file and forgets the best epoch's weights.)
 """
 
+import errno
 import json
 import os
 import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,8 @@ SLOTS = ("epochs-a.npz", "epochs-b.npz")
 HEADS = "heads"  # folder below a run's for heads that are taught one after the other, with slots for each
 _ROOM = 4096  # bytes for the small values; they must not grow, so their room is that of a full history
 _ROOM_PER_EPOCH = 256
+_FRAME = 512  # bytes around an array in a slot
+_MB = 10 ** 6
 
 Arrays = list[NDArray[Any]]
 
@@ -88,10 +93,16 @@ class Checkpoint:
         """Take the room of both slots, before the first epoch.
 
         Raises:
-            OutputError: when there is none.
+            OutputError: when there is none; what was taken is given back.
         """
-        for slot in self._slots:
-            self._write(slot, start)
+        try:
+            for slot in self._slots:
+                self._write(slot, start)
+        except OSError as error:
+            for slot in self._slots:
+                with suppress(OSError):  # the folder itself may be the fault that is reported
+                    slot.unlink()
+            raise OutputError(self._no_room(start, error)) from error
 
     def write(self, state: State) -> None:
         """Put an epoch into the slot that does not hold the one before.
@@ -99,19 +110,29 @@ class Checkpoint:
         Raises:
             OutputError: when it cannot be written; the epoch before stays.
         """
-        self._write(self._slots[state.epoch % 2], state)
-
-    def _write(self, slot: Path, state: State) -> None:
+        slot = self._slots[state.epoch % 2]
         try:
-            slot.parent.mkdir(parents=True, exist_ok=True)
-            with os.fdopen(os.open(slot, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
-                np.savez(file, **self._arrays(state))
-                file.truncate()
-                file.flush()
-                os.fsync(file.fileno())
+            self._write(slot, state)
         except OSError as error:
             raise OutputError(f"{slot}: epoch {state.epoch} cannot be kept ({error.strerror}); choose a folder with "
                               "room that you own") from error
+
+    def _write(self, slot: Path, state: State) -> None:
+        slot.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(slot, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
+            np.savez(file, **self._arrays(state))
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _no_room(self, start: State, error: OSError) -> str:
+        folder = self._slots[0].parent
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return f"{folder}: finished epochs cannot be kept ({error.strerror}); choose a folder that you own"
+        needed = len(self._slots) * sum(array.nbytes + _FRAME for array in self._arrays(start).values())
+        free = shutil.disk_usage(folder).free
+        return (f"{folder}: needs {ceil(needed / _MB)} MB for finished epochs, {free // _MB} MB are free; make room, or "
+                "choose another --out")
 
     def _arrays(self, state: State) -> dict[str, Any]:
         small = {name: value for name, value in asdict(state).items() if name not in _LISTS}

@@ -51,6 +51,16 @@ def test_slots_never_grow_and_belong_to_one_training(tmp_path):
         Checkpoint(tmp_path, {"seed": 2}, 100).read()
 
 
+def test_a_full_disk_is_told_in_megabytes_and_nothing_stays_taken(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / SLOTS[1]).symlink_to("/dev/full")
+    large = State(**{**vars(state(0)), "variables": [np.zeros(3_000_000, np.float32)]})
+    with pytest.raises(OutputError, match=r"run: needs 25 MB for finished epochs, \d+ MB are free; make room"):
+        Checkpoint(run, {}, 9).reserve(large)
+    assert not any(run.iterdir())
+
+
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be kept"):
