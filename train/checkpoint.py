@@ -131,8 +131,8 @@ class Checkpoint:
             return f"{folder}: finished epochs cannot be kept ({error.strerror}); choose a folder that you own"
         needed = len(self._slots) * sum(array.nbytes + _FRAME for array in self._arrays(start).values())
         free = shutil.disk_usage(folder).free
-        return (f"{folder}: needs {ceil(needed / _MB)} MB for finished epochs, {free // _MB} MB are free; make room, or "
-                "choose another --out")
+        return (f"{folder}: needs {ceil(needed / _MB)} MB for finished epochs, {free // _MB} MB are free; make room, "
+                "or choose another --out")
 
     def _arrays(self, state: State) -> dict[str, Any]:
         small = {name: value for name, value in asdict(state).items() if name not in _LISTS}
