@@ -14,6 +14,7 @@ from alledge.predictions import PREDICTIONS, read_column, read_predictions
 from alledge.runfolder import is_run, read_record
 
 from .paired import Right, interval, mcnemar
+from .paper import DEPARTURES
 
 
 @dataclass(frozen=True)
@@ -113,20 +114,30 @@ def _row(cell: Cell, measured: Mapping[Cell, Measured], group_of: Mapping[str, s
 def page(report: Mapping[str, Any]) -> str:
     """The same as Markdown, for a person."""
     lines = [_line(row) for row in report["rows"] if row["accuracy"] is not None]
-    lacking = [f"- {row['backbone']} {row['head']} {row['loss']}: {row['missing']['reason']}: "
-               f"`{row['missing']['command']}`" for row in report["rows"] if row["accuracy"] is None]
+    lacking = _lacking([row for row in report["rows"] if row["accuracy"] is None])
     parts = [f"# Table {report['table']}: {report['title']} ({report['protocol']})",
              f"`{report['command']}`, {report['date']}, {report['machine']}.",
-             "\n".join([_HEAD, *lines]) if lines else "Nothing is measured yet."]
+             "\n".join([_HEAD, *lines]) if lines else "Nothing is measured yet.", *_notes(report)]
     if lacking:
         parts += ["Not measured here, and the command that measures it:", "\n".join(lacking)]
-    return "\n\n".join([*parts, *_notes(report), "RESEARCH USE ONLY."]) + "\n"
+    return "\n\n".join([*parts, "RESEARCH USE ONLY."]) + "\n"
+
+
+def _lacking(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line for the cells of a backbone that one command measures."""
+    cells: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        place = (row["backbone"], row["missing"]["reason"], row["missing"]["command"])
+        cells.setdefault(place, []).append(f"{row['head']} {row['loss']}")
+    return [f"- {backbone} ({', '.join(names)}): {reason}: `{command}`"
+            for (backbone, reason, command), names in cells.items()]
 
 
 def _notes(report: Mapping[str, Any]) -> list[str]:
     baseline, tests = report["baseline_histogram_accuracy"], report["comparisons"]
     return [
         _PROTOCOLS[report["protocol"]],
+        *([] if report["protocol"] == "split" else [DEPARTURES]),
         f"A colour histogram alone, with no shape: {'not measured here' if baseline is None else f'{baseline:.1%}'} on "
         f"the same {report['test_images']} test images.",
         "Paper: the accuracy in arXiv 2508.17216 where it is at hand; the values in its tables are not, and none is "
@@ -134,7 +145,8 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
         "Intervals are 95 %, bootstrapped over groups of fields where the split names them. F1 and AUC are those of "
         "the probabilities averaged over seeds. Against plain: images that only this head (+) or only the plain one "
         "(-) called right, and McNemar's exact p, which takes fields of one slide for independent." + (
-            f" With {tests} comparisons, p below {0.05 / tests:.2g} holds for all of them together." if tests else ""),
+            f" With {tests} comparisons in this table, p below {0.05 / tests:.2g} holds for all of them together, and "
+            "in this table alone: the tables share their runs." if tests else ""),
     ]
 
 

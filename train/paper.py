@@ -7,7 +7,17 @@ and a test image has none anywhere. `leaky` does it the paper's way: everything 
 so twins and copies of test images are learned from. The 400 test images are the same in both: what the figures differ
 by is the leak. Both draw single images, so near-twins of one slide stand on both sides; `split` is the honest way.
 
-Ours where the paper's value is not at hand: the kinds of variation (`augment`) and the patience.
+It is not all of the paper's training. Ours, because the paper has otherwise or its value is not at hand:
+
+- the segmentation of the twins (`alledge.segmentation`), the kinds of variation (`augment`), the tenth for validation;
+- a patience of 5 epochs, a rate that does not decay and gradients that are not clipped; the best epoch is kept;
+- with pretrained weights, layers up to an eighth of the image's width and all BatchNorm stay frozen
+  (`backbones._freeze`);
+- gamma 2 and alpha_t by inverse class frequency (`learn.focal_loss`); as many tiles of each class make it 1;
+- dropout 0.3 (a row of `backbones`), L2 of 1e-4, 8 attention heads of 64, 256 and 64 hidden units (`heads`), and the
+  head `compact` altogether.
+
+`DEPARTURES` says so under every table of both protocols.
 """
 
 import random
@@ -25,11 +35,13 @@ from alledge.preprocess import Preprocessing
 from alledge.runfolder import Tiles, joined
 
 from .augment import augment
+from .backbones import Backbone
 from .batches import read_tiles
 from .findings import LEAKY
+from .heads import EMBEDDING, PAPER_HEAD_WIDTH, PAPER_HEADS, PAPER_HIDDEN, WEIGHT_DECAY
 from .options import Options
 from .protocol import Protocol, Rows
-from .recipe import Recipe, recipe_for
+from .recipe import FOCUS, Recipe, recipe_for
 
 TEST_PER_CLASS = 100
 PER_CLASS = 1800
@@ -39,6 +51,12 @@ BATCH = 32
 LEARNING_RATE = 1e-4
 PATIENCE = 5
 VALIDATION_SHARE = 0.1  # 720 of 7,200
+DEPARTURES = (
+    "Not all of this is the paper's training: pretrained layers up to an eighth of the image's width and all "
+    f"normalisation stay frozen. Ours too, for want of the paper's values: dropout {Backbone.dropout}, L2 of "
+    f"{WEIGHT_DECAY}, {PAPER_HEADS} heads of {PAPER_HEAD_WIDTH} and {PAPER_HIDDEN} and {EMBEDDING} units in head "
+    f"`mhsa`, head `compact`, gamma {FOCUS:g} with alpha by class frequency, patience {PATIENCE}, a constant rate "
+    "without clipping, the segmentation and the kinds of variation.")
 
 
 @dataclass(frozen=True)

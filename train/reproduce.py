@@ -24,7 +24,6 @@ from .protocol import SPLIT, Protocol
 
 PAPER_BACKBONES = ("vgg19", "inceptionv3", "resnet101", "resnet152v2", "inceptionresnetv2", "mobilenetv2",
                    "densenet201", "efficientnetb7")
-_PER_CELL = ("backbones", "weights")
 PROTOCOLS = ("paper", "leaky", "split")
 
 
@@ -73,8 +72,9 @@ class Plan:
 
     @property
     def wishes(self) -> list[str]:
-        """The options on the command line that ask for this, whatever the backbones and their weights."""
-        asked = [(f.name, getattr(self, f.name), f.default) for f in fields(self) if f.name not in _PER_CELL]
+        """The options on the command line that ask for this of any backbone: not which, nor whose weights."""
+        own = ("backbones",) if self.weights == "none" else ("backbones", "weights")
+        asked = [(f.name, getattr(self, f.name), f.default) for f in fields(self) if f.name not in own]
         return [word for name, value, default in asked if value != default
                 for word in (f"--{name.replace('_', '-')}", str(value))]
 
@@ -153,8 +153,9 @@ def _train(dataset: Dataset, run: Path, options: Options, progress: Progress, pr
 
 
 def _write(out: Path, plan: Plan, command: str, compared: Mapping[str, Any]) -> dict[str, Any]:
-    own = [f" --{name} {given}" for name, given, usual in (("backbones", ",".join(plan.backbones), ""),
-                                                           ("weights", plan.weights, "imagenet")) if given != usual]
+    own = [f" --{name} {given}" for name, given, said in (("backbones", ",".join(plan.backbones), ("",)),
+                                                          ("weights", plan.weights, ("imagenet", "none")))
+           if given not in said]
     report = {"table": plan.table, "title": TABLES[plan.table].title, "protocol": plan.protocol,
               "command": command + "".join(own), "date": datetime.date.today().isoformat(),
               "machine": platform.machine(), **compared}

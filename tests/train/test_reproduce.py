@@ -12,7 +12,7 @@ from alledge.errors import DataError, UsageError
 from alledge.output import Progress
 from alledge.train.comparison import Cell, compare, page
 from alledge.train.paired import interval, mcnemar
-from alledge.train.paper import Paper
+from alledge.train.paper import DEPARTURES, Paper
 from alledge.train.reproduce import Plan, reproduce
 
 QUICK = {"backbones": ("tiny",), "weights": "none", "epochs": 1, "test_per_class": 3, "per_class": 10}
@@ -29,7 +29,8 @@ def made(smears, tmp_path_factory, told):
 
     def make(table, **changes):
         with told.open("w") as file:
-            return reproduce(read_dataset(smears), out, Plan(table, **{**QUICK, **changes}), "alledge reproduce",
+            plan = Plan(table, **{**QUICK, **changes})
+            return reproduce(read_dataset(smears), out, plan, " ".join(["alledge reproduce", *plan.wishes]),
                              Progress(file))
 
     make(6)
@@ -51,6 +52,8 @@ def test_finished_cells_are_kept_and_heads_are_compared_on_the_same_images(made,
     assert 0 < ours["versus_plain"]["p"] <= 1
     assert row_of(report, "plain")["versus_plain"] is None
     assert report["comparisons"] == 2
+    assert "With 2 comparisons in this table, p below 0.025 holds for all of them together, and in this table " \
+           "alone" in page(report)
     assert report["test_images"] == 12
     assert json.loads((out / "table-7-paper.json").read_text()) == json.loads(json.dumps(report))
 
@@ -60,18 +63,36 @@ def test_what_is_not_measured_is_listed_with_its_command_and_no_figure_is_invent
     report = make(6)
     missing = row_of(report, "plain", "vgg19")
     assert missing["accuracy"] is None
-    assert missing["missing"] == {"reason": "not trained yet", "command": "alledge reproduce --backbones vgg19"}
+    same = "alledge reproduce --table 6 --weights none --epochs 1 --test-per-class 3 --per-class 10"
+    assert missing["missing"] == {"reason": "not trained yet", "command": f"{same} --backbones vgg19"}
     text = page(report)
     assert "| tiny | plain | focal | not at hand |" in text
-    assert "`alledge reproduce --backbones tiny --weights none`, " in text
-    assert text.count("`alledge reproduce --backbones ") == 1 + 8
-    assert "histogram" in text
+    assert f"`{same} --backbones tiny`, " in text
+    assert text.count(f"`{same} --backbones ") == 1 + 8
+    assert text.index("histogram") < text.index("Not measured here")
     assert "RESEARCH USE ONLY" in text
 
 
+def test_what_is_not_measured_takes_a_line_per_backbone(made):
+    _, make = made
+    lines = [line for line in page(make(7)).splitlines() if line.startswith("- ")]
+    assert len(lines) == 8
+    assert lines[0].startswith("- vgg19 (mhsa focal, compact focal, plain focal): not trained yet: `alledge ")
+
+
+def test_what_is_not_the_papers_is_told_under_its_tables_and_only_there(made):
+    _, make = made
+    for protocol, told in (("paper", True), ("leaky", True), ("split", False)):
+        assert (DEPARTURES in page({**make(6), "protocol": protocol})) == told
+    for ours in ("stay frozen", "dropout 0.3", "L2 of 0.0001", "8 heads of 64", "256 and 64 units", "patience 5"):
+        assert ours in DEPARTURES
+
+
 def test_the_command_repeats_what_was_asked_for():
-    assert Plan(7, seeds=3, per_class=60, weights="none").wishes == ["--table", "7", "--seeds", "3", "--per-class",
-                                                                     "60"]
+    asked = ["--table", "7", "--seeds", "3", "--per-class", "60"]
+    assert Plan(7, seeds=3, per_class=60).wishes == asked
+    assert Plan(7, seeds=3, per_class=60, weights="w.h5", backbones=("tiny",)).wishes == asked
+    assert Plan(7, seeds=3, per_class=60, weights="none").wishes == [*asked[:4], "--weights", "none", *asked[4:]]
 
 
 def test_the_papers_own_figure_stands_in_its_row(made):
