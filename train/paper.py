@@ -54,9 +54,9 @@ VALIDATION_SHARE = 0.1  # 720 of 7,200
 DEPARTURES = (
     "Not all of this is the paper's training: pretrained layers up to an eighth of the image's width and all "
     f"normalisation stay frozen. Ours too, for want of the paper's values: dropout {Backbone.dropout}, L2 of "
-    f"{WEIGHT_DECAY}, {PAPER_HEADS} heads of {PAPER_HEAD_WIDTH} and {PAPER_HIDDEN} and {EMBEDDING} units in head "
-    f"`mhsa`, head `compact`, gamma {FOCUS:g} with alpha by class frequency, patience {PATIENCE}, a constant rate "
-    "without clipping, the segmentation and the kinds of variation.")
+    f"{WEIGHT_DECAY}, {PAPER_HEADS} attention heads of {PAPER_HEAD_WIDTH} and hidden layers of {PAPER_HIDDEN} and "
+    f"{EMBEDDING} units in head `mhsa`, head `compact`, gamma {FOCUS:g} with alpha by class frequency, patience "
+    f"{PATIENCE}, a constant rate without clipping, the segmentation and the kinds of variation.")
 
 
 @dataclass(frozen=True)
