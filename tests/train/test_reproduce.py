@@ -84,7 +84,8 @@ def test_what_is_not_the_papers_is_told_under_its_tables_and_only_there(made):
     _, make = made
     for protocol, told in (("paper", True), ("leaky", True), ("split", False)):
         assert (DEPARTURES in page({**make(6), "protocol": protocol})) == told
-    for ours in ("stay frozen", "dropout 0.3", "L2 of 0.0001", "8 attention heads of 64", "256 and 64 units", "patience 5"):
+    for ours in ("stay frozen", "dropout 0.3", "L2 of 0.0001", "8 attention heads of 64", "256 and 64 units",
+                 "patience 5"):
         assert ours in DEPARTURES
 
 
