@@ -8,9 +8,6 @@ machine adds to it is what its caches lose. The shipped bundle on the CPU engine
 """
 
 import argparse
-import datetime
-import os
-import platform
 import tempfile
 from contextlib import closing
 from dataclasses import replace
@@ -21,11 +18,12 @@ import cv2
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
+from pages import head, spread, times
 from turns import Step, repeats, seconds
 
 from alledge import reference
 from alledge.bundle import Bundle
-from alledge.device import machine, pixels, quality
+from alledge.device import pixels, quality
 from alledge.device.canvas import SMALL
 from alledge.device.display import open_display
 from alledge.device.engine import open_engine
@@ -151,17 +149,10 @@ def operations(model: bytes) -> int:
                for op in interpreter._get_ops_details() if op["op_name"] in per_output)
 
 
-def spread(values: NDArray[np.float64]) -> str:
-    """Median, and from the lowest to the highest tenth."""
-    low, mid, high = np.percentile(values, (10, 50, 90))
-    digits = 4 if mid < 0.1 else 3 if mid < 1 else 2
-    return f"{mid:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
-
-
 def page(taken: dict[tuple[str, str], NDArray[np.float64]], rounds: int, moved: dict[str, int]) -> str:
-    about, of = machine.describe(), {t: {n: v for (k, n), v in taken.items() if k == t} for t, _ in taken}
-    infer = np.median(of["steps"]["**inference**, int8, one thread"])
-    steps = "\n".join(f"| {name} | {spread(v)} | {np.median(v) / infer:.2f} |" for name, v in of["steps"].items())
+    of = {t: {n: v for (k, n), v in taken.items() if k == t} for t, _ in taken}
+    infer = of["steps"]["**inference**, int8, one thread"]
+    steps = "\n".join(f"| {name} | {times(v / infer)} | {spread(v)} |" for name, v in of["steps"].items())
     frames = "\n".join(
         " | ".join([f"| {w}x{h}", f"{w * h * 3 / 1e6:.2f}", *(spread(of["frames"][f"{w}x{h}/{column}"])
                                                            for column in ("copy", "small", "watch", "JPEG", "PNG"))])
@@ -170,16 +161,13 @@ def page(taken: dict[tuple[str, str], NDArray[np.float64]], rounds: int, moved: 
     samples = "\n".join(f"| {name} | {spread(v)} | {np.median(v) / int(name) * 1e3:.1f} |"
                         for name, v in of["samples"].items())
     sizes = "\n".join(f"| {name} | {count:,} |" for name, count in moved.items())
-    return f"""# What each step of a field costs
-
-`python benchmarks/cost.py --rounds {rounds}`, {datetime.date.today()}, {about['cpu']}, {about['cores']} cores,
-{platform.system()}, Python {about['python']}; load average {os.getloadavg()[1]:.1f} from other work. Milliseconds of
-processor time, median of the rounds and in brackets the lowest and the highest tenth. The bundle that comes with the
-package (LiteRT). Not a board.
+    return f"""{head("What each step of a field costs")}
+Milliseconds of processor time, median of {rounds} rounds in turns and in brackets the lowest and the highest tenth. The
+bundle that comes with the package (LiteRT).
 
 ## Steps that do not depend on the camera
 
-| step | ms | of one inference |
+| step | of one inference | ms |
 |---|---|---|
 {steps}
 

@@ -1,11 +1,12 @@
 """Has a step of a field become twice as slow? Ratios to one colour conversion, and counts, against committed ones.
 
     python benchmarks/ratios.py            (compare with benchmarks/reference/ratios.csv; exit code 1 when worse)
-    python benchmarks/ratios.py --write    (commit what this machine measures)
+    python benchmarks/ratios.py --write    (commit what this machine measures; only the counts with --counts)
 
 Absolute times belong to a machine; how many conversions of a tile from RGB to LAB a step costs hardly does. Each step
 and the conversion take turns, processor time, median of the rounds. A ratio above the band is measured again, up to
 three times: other work makes it larger, never smaller for long. Counts have no band: a change has to be committed.
+Those of `frame_counts.py` need a C compiler and are left out without one.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from pathlib import Path
 from statistics import median
 
 import cv2
+import frame_counts
 from turns import Step, repeats, seconds
 
 from alledge import reference
@@ -46,15 +48,18 @@ def main() -> None:
     parser.add_argument("--against", type=Path, default=COMMITTED)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--counts", action="store_true", help="neither measure nor write ratios")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     bundle = Bundle.open(reference.BUNDLE)
     with closing(open_engine(bundle)) as engine:
         pipeline = Pipeline(bundle, engine)
         steps, verdict = of_a_field(pipeline), pipeline(draw_field("pre_b", 1).rgb)
-        found, counted = ratios(steps, steps, given.rounds), counts(pipeline, verdict)
+        found = ratios(steps, () if given.counts else steps, given.rounds)
+        counted = {**counts(pipeline, verdict), **frame_counts.counted()}
         if given.write:
-            write(given.against, {**found, **counted})
+            kept = read(given.against) if given.counts else {}
+            write(given.against, {**kept, **found, **counted})
             return
         then = read(given.against)
         for _ in range(TRIES - 1):
@@ -141,7 +146,7 @@ def write(path: Path, found: dict[str, float]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("what", "value"))
-        writer.writerows((name, f"{value:.3g}" if isinstance(value, float) else value) for name, value in found.items())
+        writer.writerows((name, int(value) if value == int(value) else f"{value:.3g}") for name, value in found.items())
 
 
 if __name__ == "__main__":

@@ -1,187 +1,231 @@
-"""What does segmentation cost beside the paper's own way, and how good is it? Writes docs/results/segmentation.md.
+"""What does segmentation cost beside peers, beside a bare conversion, and how good is it? docs/results/segmentation.md.
 
-    python benchmarks/segmentation.py [--masks FOLDER] [--out FILE]
+    python benchmarks/segmentation.py [--masks FOLDER] [--sizes 224x224 640x480 ...] [--rounds 9] [--out FILE]
 
-Process CPU time, one thread, the ways interleaved on the same frames; the paper's way is k-means by scikit-learn on
-every pixel and SciPy's morphology (arXiv 2508.17216, 6.1.2-6.1.7). FOLDER holds NAME_image.* and NAME_nucleus.png in
-one sub-folder per collection; without it only drawn fields are judged.
+One thread on one core, the ways in turns on the same frames. The paper's way is k-means by scikit-learn on every pixel
+and SciPy's morphology (arXiv 2508.17216, 6.1.2-6.1.7); `cuts.py` has what replaces the k-means in it. FOLDER holds
+NAME_image.* and NAME_nucleus.png in one sub-folder per collection; without it only drawn fields are judged.
 """
 
 import argparse
-import datetime
-import os
-import platform
-import time
+import sys
 from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
 import numpy as np
+import skimage
+import sklearn
+from cuts import OURS, PEERS, SEED, agreement_table, dice, multi_otsu, otsu_line, ours
 from numpy.typing import NDArray
+from pages import TARGETS, head, spread, table, target, times
+from scipy import __version__ as scipy_version
 from scipy import ndimage
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
+from turns import Taken, one_core, over, pooled, take_turns
 
 from alledge.images import read_image
 from alledge.labels import LABELS
-from alledge.segmentation import lab_a, segment
+from alledge.segmentation import PAPER_CLUSTERS, STAIN_CLUSTERS, balanced_saturation, lab_a, segment
 from alledge.synthetic import draw_field
 
-SIZES = (224, 640)
-FRAMES = 12
-REPEATS = 7
-AIM = 30  # times cheaper than the paper's way, `paper` mode at 224 px: the foundation issue's target
-WARM_UP = 4
-YELLOW = np.array([1.0, 0.93, 0.62])  # per-channel gain; a cast as strong as the paper's failing example
 Pixels = NDArray[np.uint8]
-Costs = dict[str, tuple[float, float, float]]
+Measured = dict[str, dict[str, Taken]]  # frame's size -> way -> times
+SIZES = ("224x224", "640x480", "1920x1080", "4056x3040")
+DRAWN = 640  # largest side that fields are drawn at; larger ones are enlarged
+MANY, MANY_UP_TO = 3, 500_000  # frames of at most so many pixels; beyond, one, which no cache holds
+LEAST_S, BUDGET_S = 0.02, 2.5  # processor time of a measurement; what a way may use of each frame
+YELLOW = np.array([1.0, 0.93, 0.62])  # per-channel gain; a cast as strong as the paper's failing example
+PAPERS, PAPER, STAIN = "paper's way (scikit-learn, SciPy)", "alledge, `paper`", "alledge, `stain`"
+LAB, COPY = "bare RGB to LAB", "bare copy"
+# Times a bare conversion that a mode may cost, by frame; times cheaper than the paper's way.
+MOST = {("224x224", STAIN): 2.0, ("224x224", PAPER): 2.2, ("4056x3040", STAIN): 1.5, ("4056x3040", PAPER): 1.5}
+CHEAPER = 30
 
 
 def papers_way(rgb: Pixels) -> Pixels:
     """Steps 6.1.2-6.1.6 as the paper writes them."""
     a = lab_a(rgb)
-    means = KMeans(7, random_state=0).fit(a.reshape(-1, 1))
+    means = KMeans(PAPER_CLUSTERS, random_state=SEED).fit(a.reshape(-1, 1))
     rebuilt = means.cluster_centers_[means.labels_].reshape(a.shape).astype(np.uint8)
     _, binary = cv2.threshold(rebuilt, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     closed = ndimage.binary_closing(ndimage.binary_opening(ndimage.binary_fill_holes(binary)))
     return closed.astype(np.uint8) * 255
 
 
-PAPERS = "paper's way (scikit-learn, SciPy)"
 WAYS: dict[str, Callable[[Pixels], object]] = {
-    PAPERS: papers_way,
-    "alledge, `paper`": lambda rgb: segment(rgb, "paper"),
-    "alledge, `stain`": lambda rgb: segment(rgb, "stain"),
-    "bare RGB to LAB": lambda rgb: cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB),
-    "bare copy": lambda rgb: rgb.copy(),
-}
+    PAPERS: papers_way, PAPER: lambda rgb: segment(rgb, "paper"), STAIN: lambda rgb: segment(rgb, "stain"),
+    LAB: lambda rgb: cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), COPY: lambda rgb: rgb.copy()}
 
 
-def cost(size: int, warm: bool) -> Costs:
-    """Way -> median, 10th and 90th percentile of process-CPU milliseconds per frame of size x size.
-
-    The ways take turns at every frame. `warm`: each does the frame five times and the last one counts; else it has to
-    do with the caches that the other ways left behind.
-    """
-    frames = [draw_field(LABELS[i % 4], 900 + i, size).rgb for i in range(FRAMES)]
-    spent: dict[str, list[float]] = {name: [] for name in WAYS}
-    for _ in range(REPEATS):
-        for frame in frames:
-            for name, way in WAYS.items():
-                for _ in range(WARM_UP if warm else 0):
-                    way(frame)
-                start = time.process_time_ns()
-                way(frame)
-                spent[name].append((time.process_time_ns() - start) / 1e6)
-    return {name: _spread(milliseconds) for name, milliseconds in spent.items()}
+def drawn(size: str, seed: int) -> Pixels:
+    """A field of WIDTHxHEIGHT; enlarged beyond what is drawn."""
+    width, height = map(int, size.split("x"))
+    longer = max(width, height)
+    rgb = draw_field(LABELS[seed % 4], 900 + seed, min(longer, DRAWN)).rgb
+    if longer > DRAWN:
+        rgb = np.asarray(cv2.resize(rgb, (longer, longer), interpolation=cv2.INTER_CUBIC), np.uint8)
+    return np.ascontiguousarray(rgb[:height, :width])
 
 
-def _spread(milliseconds: list[float]) -> tuple[float, float, float]:
-    middle, low, high = np.percentile(milliseconds, (50, 10, 90))
-    return float(middle), float(low), float(high)
+def measure(size: str, rounds: int, ways: dict[str, Callable[[Pixels], object]],
+            channel: Callable[[Pixels], Pixels] = lambda rgb: rgb, least_s: float = LEAST_S) -> dict[str, Taken]:
+    """All ways on the same frames, or channels of them."""
+    seen = [channel(drawn(size, seed)) for seed in range(MANY if pixels(size) <= MANY_UP_TO else 1)]
+    return pooled(take_turns({name: partial(way, one) for name, way in ways.items()}, rounds, least_s, BUDGET_S)
+                  for one in seen)
 
 
-def dice(mask: Pixels, truth: Pixels) -> float:
-    """Twice the overlap over the sum of both areas."""
-    inside, true = mask > 0, truth > 0
-    return float(2 * (inside & true).sum() / max(1, inside.sum() + true.sum()))
+def pixels(size: str) -> int:
+    width, height = map(int, size.split("x"))
+    return width * height
 
 
-def quality(pairs: list[tuple[Pixels, Pixels]]) -> dict[str, list[float]]:
-    """Mode -> Dice of each pair; `+ cast` after a yellow cast."""
-    found: dict[str, list[float]] = {}
-    for rgb, truth in pairs:
-        cast = np.clip(rgb * YELLOW, 0, 255).astype(np.uint8)
-        for mode in ("paper", "stain"):
-            for name, pixels in ((mode, rgb), (f"{mode} + cast", cast)):
-                found.setdefault(name, []).append(dice(segment(pixels, mode).pixels, truth))
-    return found
+def cut_ways() -> tuple[dict[str, Callable[[Pixels], object]], dict[str, Callable[[Pixels], object]]]:
+    """Finding the paper's seven clusters of a*, and the three of the saturation, of channels."""
+    seven = {name: partial(way, k=PAPER_CLUSTERS) for name, way in ({OURS: ours} | PEERS).items()}
+    three = {OURS: partial(ours, k=STAIN_CLUSTERS), "skimage multi-Otsu": partial(multi_otsu, k=STAIN_CLUSTERS)}
+    return seven, three
 
 
-def collections(masks: Path | None) -> dict[str, list[tuple[Pixels, Pixels]]]:
+def mask_table(measured: Measured) -> str:
+    columns = ("frame", "way", "of a bare conversion", "the paper's way takes", "CPU ms", "wall ms", "rounds")
+    return table(columns, ((size, way, times(over(t, taken[LAB])), times(over(taken[PAPERS], t)), spread(t.cpu),
+                            spread(t.wall), len(t.cpu)) for size, taken in measured.items()
+                           for way, t in taken.items()))
+
+
+def cut_table(measured: Measured) -> str:
+    columns = ("frame", "way", "of ours", "CPU ms", "wall ms", "rounds")
+    return table(columns, ((size, way, times(over(t, taken[OURS])), spread(t.cpu), spread(t.wall), len(t.cpu))
+                           for size, taken in measured.items() for way, t in taken.items()))
+
+
+def collections(masks: Path | None, count: int) -> dict[str, list[tuple[Pixels, Pixels]]]:
     """Name -> (image, true nuclei) pairs."""
-    drawn = [draw_field(LABELS[i % 4], 5000 + i) for i in range(60)]
-    found = {"synthetic": [(field.rgb, field.nuclei) for field in drawn]}
+    fields = [draw_field(LABELS[i % 4], 5000 + i) for i in range(count)]
+    found = {"synthetic": [(field.rgb, field.nuclei) for field in fields]}
     for folder in sorted(masks.iterdir()) if masks else ():
-        found[folder.name] = [(read_image(next(folder.glob(truth.name.replace("_nucleus.png", "_image.*")))),
-                               cv2.imread(str(truth), cv2.IMREAD_GRAYSCALE))
-                              for truth in sorted(folder.glob("*_nucleus.png"))]
+        if folder.is_dir():
+            found[folder.name] = [(read_image(next(folder.glob(truth.name.replace("_nucleus.png", "_image.*")))),
+                                   cv2.imread(str(truth), cv2.IMREAD_GRAYSCALE))
+                                  for truth in sorted(folder.glob("*_nucleus.png"))]
     return found
 
 
-def cost_table(measured: dict[int, Costs]) -> str:
-    """Markdown: ratio first, then milliseconds."""
-    rows = ["| frame | way | paper's way takes | median ms | p10-p90 |", "|---|---|---|---|---|"]
-    for size, costs in measured.items():
-        base = costs[PAPERS][0]
-        rows += [f"| {size}x{size} | {name} | {base / middle:.1f}x | {middle:.3f} | {low:.3f}-{high:.3f} |"
-                 for name, (middle, low, high) in costs.items()]
-    return "\n".join(rows)
+def quality_table(pairs: dict[str, list[tuple[Pixels, Pixels]]]) -> str:
+    """Mean Dice with the standard error over images."""
+    ways = {PAPERS: papers_way, PAPER: lambda rgb: segment(rgb, "paper").pixels,
+            STAIN: lambda rgb: segment(rgb, "stain").pixels}
+    rows = []
+    for name, images in pairs.items():
+        for way, find in ways.items():
+            for cast in ("", " + cast"):
+                seen = [np.clip(rgb * YELLOW, 0, 255).astype(np.uint8) if cast else rgb for rgb, _ in images]
+                values = [dice(find(rgb), truth) for rgb, (_, truth) in zip(seen, images, strict=True)]
+                error = np.std(values, ddof=1) / len(values) ** 0.5
+                rows.append((name, len(values), way + cast, f"{np.mean(values):.3f}", f"{error:.3f}",
+                             f"{min(values):.2f}"))
+    return table(("collection", "images", "way", "mean Dice", "standard error", "worst"), rows)
 
 
-def aim_line(warm: Costs, cold: Costs) -> str:
-    """Whether the aim is met, in words."""
-    ours = "alledge, `paper`"
-    ratios = [costs[PAPERS][0] / costs[ours][0] for costs in (warm, cold)]
-    met = "met" if min(ratios) >= AIM else "met with warm caches only" if ratios[0] >= AIM else "**not met**"
-    conversion = warm["bare RGB to LAB"][0] / warm[ours][0]
-    return (f"The aim was {AIM}x in `paper` mode at 224x224: {met} here ({ratios[0]:.1f}x warm, {ratios[1]:.1f}x "
-            f"cold). OpenCV's colour conversion alone is {conversion:.0%} of what is left.")
+def target_rows(measured: Measured, cold: Measured) -> list[tuple[str, ...]]:
+    rows = []
+    for (size, way), most in MOST.items():
+        if size in measured:
+            ratios = over(measured[size][way], measured[size][LAB])
+            rows.append(target(f"{way} at {size}, of a bare conversion", f"{most}x or less", times(ratios),
+                               float(np.median(ratios)) <= most))
+    for caches, found in (("warm", measured), ("cold", cold)):
+        if "224x224" in found:
+            ratios = over(found["224x224"][PAPERS], found["224x224"][PAPER])
+            rows.append(target(f"the paper's way, of {PAPER} at 224x224, {caches} caches", f"{CHEAPER}x or more",
+                               times(ratios), float(np.median(ratios)) >= CHEAPER))
+    return rows
 
 
-def quality_table(masks: Path | None) -> str:
-    """Markdown: mean Dice with the standard error over images."""
-    rows = ["| collection | images | mode | mean Dice | standard error | worst |", "|---|---|---|---|---|---|"]
-    for name, pairs in collections(masks).items():
-        for mode, values in quality(pairs).items():
-            error = np.std(values, ddof=1) / len(values) ** 0.5
-            figures = f"{np.mean(values):.3f} | {error:.3f} | {min(values):.2f}"
-            rows.append(f"| {name} | {len(values)} | {mode} | {figures} |")
-    return "\n".join(rows)
+def report(given: argparse.Namespace) -> str:
+    """The whole page."""
+    seven, three = cut_ways()
+    small = [size for size in given.sizes if pixels(size) <= MANY_UP_TO]
+    masked = {size: measure(size, given.rounds, WAYS) for size in given.sizes}
+    cold = {size: measure(size, 4 * given.rounds, WAYS, least_s=0.0) for size in small}
+    sevens = {size: measure(size, given.rounds, seven, lab_a) for size in given.sizes}
+    threes = {size: measure(size, given.rounds, three, balanced_saturation) for size in given.sizes}
+    pairs = collections(given.masks, given.fields)
+    fields = [rgb for rgb, _ in pairs["synthetic"]]
+    absent = "" if given.masks else ("\nHand-made masks are not measured here: no folder of them was given "
+                                     "(`--masks FOLDER`).\n")
+    return f"""{head("Segmentation: cost and quality", versions())}
+One thread on one core; {MANY} drawn fields up to 640x480, one beyond (drawn at {DRAWN} and enlarged); {given.rounds}
+rounds, in which the ways take turns. Median, in brackets the lowest and the highest tenth. Ratios are of processor
+time, round by round. What takes longer than {BUDGET_S} s a frame has fewer rounds, and where that is one, no spread.
+
+## Targets
+
+{table(TARGETS, target_rows(masked, cold))}
+
+## The whole mask
+
+{mask_table(masked)}
+
+The same with cold caches: each way runs once a turn and starts with what the others left behind, as after an inference.
+
+{mask_table(cold)}
+
+## Finding the cut
+
+Of seven clusters, as the paper wants them, given the a* channel. The peers cluster every pixel, but for one that is
+told our histogram.
+
+{cut_table(sevens)}
+
+Of three clusters, given the balanced saturation: multi-Otsu tries all thresholds, of which there are 4e11 with seven
+classes; that was not tried.
+
+{cut_table(threes)}
+
+## Agreement
+
+The paper's cut (Otsu's threshold of seven levels) on {len(fields)} drawn fields of 224x224, from each way's clusters,
+against that from the optimal ones. An inertia of 1 is the optimum; a peer above it stopped before.
+
+{agreement_table(fields)}
+
+{otsu_line(fields)}
+
+## Quality
+
+Dice against true nuclei (drawn) and hand-made masks. "+ cast": red, green and blue times {YELLOW.tolist()}.
+{absent}
+{quality_table(pairs)}
+"""
+
+
+def versions() -> str:
+    return (f"OpenCV {cv2.__version__}, NumPy {np.__version__}, scikit-learn {sklearn.__version__}, "
+            f"SciPy {scipy_version}, scikit-image {skimage.__version__}, kmeans1d {version('kmeans1d')}")
 
 
 def main() -> None:
     """Measure and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--masks", type=Path, help="folder of images with hand-made nucleus masks")
+    parser.add_argument("--sizes", nargs="+", default=SIZES, metavar="WIDTHxHEIGHT")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--fields", type=int, default=60, help="drawn fields for agreement and quality")
     parser.add_argument("--out", type=Path, default=Path("docs/results/segmentation.md"))
-    options = parser.parse_args()
-    cv2.setNumThreads(1)
+    given = parser.parse_args()
+    if given.masks and not given.masks.is_dir():
+        print(f"{given.masks}: there are no hand-made masks here; only drawn fields are judged", file=sys.stderr)
+        given.masks = None
+    one_core()
     with threadpool_limits(1):
-        page = report(options.masks)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(page, encoding="utf-8")
-    print(page)
-
-
-def report(masks: Path | None) -> str:
-    """The whole page as Markdown."""
-    warm, cold = ({size: cost(size, state) for size in SIZES} for state in (True, False))
-    return f"""# Segmentation: cost and quality
-
-Command: `python benchmarks/segmentation.py --masks FOLDER`, {datetime.date.today()}, {platform.machine()},
-{os.cpu_count()} cores, Python {platform.python_version()}, OpenCV {cv2.__version__}, NumPy {np.__version__}. A
-desktop-class machine, not a board.
-
-## Cost
-
-Process CPU, one thread, {FRAMES} drawn fields x {REPEATS} rounds; the ways take turns at every frame. Warm caches, as
-in a device that does nothing else (each way does the frame {WARM_UP + 1} times, the last one counts):
-
-{cost_table(warm)}
-
-Cold caches (each way starts with what the other ways left behind, as after an inference):
-
-{cost_table(cold)}
-
-{aim_line(warm[224], cold[224])}
-
-## Quality
-
-Dice against true nuclei (drawn) and hand-made masks. "+ cast": red, green and blue times {YELLOW.tolist()}.
-
-{quality_table(masks)}
-"""
+        page = report(given)
+    given.out.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
