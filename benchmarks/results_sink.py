@@ -33,7 +33,7 @@ from alledge.verdict import Verdict
 
 TOGETHER = (8, 64, MOST_AT_ONCE)
 CALLS = ("fsync,fdatasync", "write,pwrite64,writev", "read,pread64", "futex")
-COUNTED = (256, 1024)  # rows of two runs; the difference has no opening and closing in it
+FEW = 256  # rows of the shorter of two runs that are counted; their difference has no opening and closing in it
 ALONE, GROUP = "alledge, SQLite: each alone", f"alledge, SQLite: {MOST_AT_ONCE} submitted together"
 BARE, BARE_MANY = "bare SQLite: each a transaction", f"bare SQLite: {MOST_AT_ONCE} a transaction"
 LINES, BARE_LINE = "alledge, JSON lines", "bare file: append, fsync"
@@ -93,12 +93,12 @@ def measure(folder: Path, rounds: int) -> dict[str, Taken]:
         return {name: Taken(t.cpu / found[name][1], t.wall / found[name][1]) for name, t in taken.items()}
 
 
-def counted(name: str, folder: Path) -> dict[str, float]:
+def counted(name: str, rows: int, folder: Path) -> dict[str, float]:
     """System calls per row, by kind. Empty without strace, or where it may not look."""
-    if not shutil.which("strace"):
+    if not shutil.which("strace") or rows <= FEW:
         return {}
-    few, many = (traced(name, rows, folder) for rows in COUNTED)
-    return {kind: (many[kind] - few[kind]) / (COUNTED[1] - COUNTED[0]) for kind in many if kind in few}
+    few, many = (traced(name, count, folder) for count in (FEW, rows))
+    return {kind: (many[kind] - few[kind]) / (rows - FEW) for kind in many if kind in few}
 
 
 def traced(name: str, rows: int, folder: Path) -> dict[str, int]:
@@ -125,6 +125,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--folder", type=Path, default=Path())
+    parser.add_argument("--counted", type=int, default=4 * FEW, metavar="ROWS",
+                        help=f"rows that system calls are counted of; {FEW} or less: not counted")
     parser.add_argument("--write", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=Path("docs/results/results-sink.md"))
     given = parser.parse_args()
@@ -132,22 +134,22 @@ def main() -> None:
         return write(*given.write, given.folder)
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         taken = measure(Path(folder), given.rounds)
-        calls = {name: counted(name, Path(folder)) for name in taken}
-    given.out.write_text(page(taken, calls, given.rounds), "utf-8")
+        calls = {name: counted(name, given.counted, Path(folder)) for name in taken}
+    given.out.write_text(page(taken, calls, given), "utf-8")
     return None
 
 
-def page(taken: dict[str, Taken], calls: dict[str, dict[str, float]], rounds: int) -> str:
+def page(taken: dict[str, Taken], calls: dict[str, dict[str, float]], given: argparse.Namespace) -> str:
     per_row = [(name, times(over(t, taken[ALONE])), times(t.wall / taken[ALONE].wall), spread(t.cpu), spread(t.wall),
                 f"{1e3 / np.median(t.wall):,.0f}") for name, t in taken.items()]
     system = table(("way", *(kind.replace(",", ", ") for kind in CALLS)),
                    [(name, *(f"{found[kind]:.2f}" for kind in CALLS)) for name, found in calls.items() if found]
-                   ) if any(calls.values()) else "Not measured here: strace is not installed, or may not look."
+                   ) if any(calls.values()) else "Not measured here: not asked for, or strace is not installed."
     return f"""{head("Results on disk", f"SQLite {sqlite3.sqlite_version}")}
 A row is one result of about {len(canonical(ROW.to_json()))} bytes; each is on the disk before it is acknowledged.
-{rounds} rounds in turns; median, in brackets the lowest and the highest tenth, per row. The disk is that of the folder
-where it ran. Bare SQLite and the bare file keep the same text without a number, a chain of hashes, checks, or a thread
-of their own. No target was set.
+{given.rounds} rounds in turns; median, in brackets the lowest and the highest tenth, per row. The disk is that of the
+folder where it ran. Bare SQLite and the bare file keep the same text without a number, a chain of hashes, checks, or a
+thread of their own. No target was set.
 
 ## Per row
 
@@ -155,7 +157,7 @@ of their own. No target was set.
 
 ## System calls per row
 
-Counted by strace over {COUNTED[1] - COUNTED[0]} rows, opening and closing apart. What was submitted together is written
+Counted by strace over {given.counted - FEW} rows, opening and closing apart. What was submitted together is written
 in as many transactions as the writer finds it in; one flush in about a hundred rows is SQLite's own checkpoint.
 
 {system}
