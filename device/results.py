@@ -203,7 +203,7 @@ def results_head(
 
 @results.command("backup")
 def results_backup(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="FILE, or a folder: results-SEQUENCE.db in it.",
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="FILE.db, or a folder: results-SEQUENCE.db in it.",
                                         show_default=False)],
     database: Database = None,
     config: ConfigFile = None,

@@ -26,7 +26,8 @@ def back_up(source: Path, out: Path) -> Backup:
 
     Args:
         source: a results database.
-        out: a file that is not there; or a folder, in which the name has the last number: clocks may be wrong.
+        out: a file that is not there; or a folder, there or with a name without suffix, in which the copy's name has the
+            last number: clocks may be wrong.
 
     Raises:
         SinkError: when it cannot be made, or does not verify: a backup of altered rows would pass for a good one.
@@ -34,7 +35,7 @@ def back_up(source: Path, out: Path) -> Backup:
     found = verify(source)
     if found.faults or found.head is None:
         raise SinkError(f"{out}: no backup was made, {source} does not verify: {found.faults[0]}")
-    target = out / f"results-{found.head.sequence}.db" if out.is_dir() else out
+    target = out / f"results-{found.head.sequence}.db" if out.is_dir() or not out.suffix else out
     if target != out and target.exists():
         return _there(target, found)
     copies: list[Findings] = []

@@ -149,7 +149,6 @@ def test_verify_says_what_is_wrong_and_fails(alledge: Cli, database: Path) -> No
 
 def test_a_backup_is_made_while_results_are_written_and_never_overwritten(database: Path, tmp_path: Path) -> None:
     stick = tmp_path / "stick"
-    stick.mkdir()
     with closing(open_sink("sqlite", database)) as sink:
         first = back_up(database, stick)
         sink.write(SURE)
