@@ -26,8 +26,8 @@ def back_up(source: Path, out: Path) -> Backup:
 
     Args:
         source: a results database.
-        out: a file that is not there; or a folder, there or with a name without suffix, in which the copy's name has the
-            last number: clocks may be wrong.
+        out: a file that is not there; or a folder (what has no suffix is one), in which the copy's name has the last
+            number: clocks may be wrong.
 
     Raises:
         SinkError: when it cannot be made, or does not verify: a backup of altered rows would pass for a good one.
