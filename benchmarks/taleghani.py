@@ -40,7 +40,7 @@ GATE_SAYS = "not like the smears"
 DEVICE_FOLD = "group-2"  # fold 2 is also the test subset of the split's own column
 TARGET_TOLD = {"cpu": "cpu", "coral": "coral (not compiled, run on the CPU)"}
 TARGETS = tuple(TARGET_TOLD)
-FOLDS_TOLD = {"group": "group folds", "family": "stain families left out", "block": "blocks left out",
+FOLDS_TOLD = {"group": "group folds", "family": "stain families left out", "block": "blocks left out (they cut groups)",
               "random": "random split (leaks)"}
 
 
@@ -230,8 +230,8 @@ regression on an 8x8x8 colour histogram of the same rows: what colour alone know
 the confidence threshold and the domain gate, both fitted on training rows by heads that had not seen them.
 
 Head, segmentation and augmentation were chosen by looking at the stain families ([recipe.md](recipe.md),
-[inputs.md](inputs.md)), so their figures are a little too good. Dropout and
-weight decay were not varied ([regularisation.md](regularisation.md)).
+[inputs.md](inputs.md)), so their figures are a little too good. Dropout and weight decay
+were compared on families kept from the test, and left as they were ([regularisation.md](regularisation.md)).
 
 {head}
 {rows}

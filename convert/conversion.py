@@ -24,6 +24,7 @@ from .options import Options
 from .precision import PRECISIONS, needs_ranges, parse_precision
 from .remedies import convert_until_it_holds
 from .trained import Trained, open_trained
+from .verdicts import changes, verdicts
 
 _LIBRARIES = ("keras", "tensorflow", "tensorflow-cpu", "ai-edge-litert", "tf2onnx", "onnx", "onnxruntime", "numpy")
 WORST_LAYERS = 10  # that a bundle lists; the report beside it has all
@@ -92,11 +93,13 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
     if not options.allow_drop:
         demand(found, comparisons, converted.remedy)
     ranged = needs_ranges(options.precision, target)
-    warnings = (*converted.warnings, *confessions(trained, ranged), *doubts(comparisons),
-                *_accepted(found))
     calibration = calibrate(trained, converted, judgement)
-    metrics = {**_metrics(trained, converted, judgement, found), **sources(trained, ranged), "remedies": remedies,
-               "warnings": list(warnings), "next": list(next_steps(target, converted.compiled))}
+    said = verdicts(trained, judgement, calibration)
+    warnings = (*converted.warnings, *confessions(trained, ranged), *doubts(comparisons), *changes(said),
+                *_accepted(found))
+    metrics = {**_metrics(trained, converted, judgement, found), **sources(trained, ranged), "verdicts": said,
+               "remedies": remedies, "warnings": list(warnings),
+               "next": list(next_steps(target, converted.compiled))}
     manifest = _manifest(trained, target, converted, calibration, goldens, metrics)
     manifest = options.issue.laid_over(manifest.model_copy(update={"precision": options.precision}))
     say("writing the bundle")

@@ -54,7 +54,8 @@ def _page(conversion: Conversion) -> str:
         "Float against converted, on the same tiles": tables.comparisons(conversion.comparisons),
         "Recall by class, default kernels": tables.recall(default),
         "Images whose probabilities changed most": tables.images(found, held_out),
-        "Decision settings of the converted model": tables.calibration(manifest.calibration),
+        "Decision settings of the converted model": tables.calibration(
+            manifest.calibration, manifest.metrics["verdicts"]),
         **({"Edge TPU": tables.edge_tpu(manifest.metrics), "Forms tried": tables.ladder(steps)} if steps else {}),
         "Layers, worst first": tables.layers(conversion.converted.layers, manifest.metrics.get("kept_float", ())),
         "Operations": tables.operations(conversion.converted.operations),

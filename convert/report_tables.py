@@ -88,11 +88,21 @@ def layers(rows: Sequence[LayerError], kept: Sequence[str] = ()) -> str:
             + (f"<p>In float, as asked with --keep-float: {escape(', '.join(kept))}.</p>" if kept else ""))
 
 
-def calibration(settings: Calibration) -> str:
-    """What the decision goes by."""
+def calibration(settings: Calibration, said: Mapping[str, Any]) -> str:
+    """What the decision goes by, and what it comes to on the judged tiles before and after. said: `verdicts`."""
     gate = "none" if settings.gate is None else f"distance up to {settings.gate.threshold:.3g}"
     return _table((), [f"<th>temperature<td>{settings.temperature:.3g}",
-                       f"<th>inconclusive below<td>{settings.abstain_below:.1%}", f"<th>domain gate<td>{gate}"])
+                       f"<th>inconclusive below<td>{settings.abstain_below:.1%}", f"<th>domain gate<td>{gate}",
+                       f"<th>get a verdict, before and after<td>{said['answered']['float']:.1%}, "
+                       f"{said['answered']['converted']:.1%} of {said['n']} tiles",
+                       f"<th>same verdict, inconclusive being one<td>{_share(said['same'], said['same_ci95'])}",
+                       f"<th>verdicts of another class<td>{said['other_class']}", *_calibration_error(said["ece"])])
+
+
+def _calibration_error(ece: Mapping[str, float | None]) -> list[str]:
+    if ece["float"] is None or ece["converted"] is None:
+        return []
+    return [f"<th>calibration error, before and after<td>{ece['float']:.3f}, {ece['converted']:.3f}"]
 
 
 def operations(rows: Sequence[Operation]) -> str:
