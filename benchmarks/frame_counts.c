@@ -1,14 +1,14 @@
 /* Counts what a frame makes the C library do; loaded before it (LD_PRELOAD), asked through ctypes.
 
-   Only while counting: blocks of memory of at least LARGE bytes, bytes copied in pieces of at least LARGE bytes (by
-   memcpy and memmove; loops of SIMD instructions are not seen), and flushes of files to the disk. */
+   Only while counting: blocks of memory of at least LARGE bytes, bytes copied in pieces of at least a ROW (by memcpy and
+   memmove; OpenCV's and NumPy's loops of SIMD instructions are not seen), and flushes of files to the disk. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
-enum { LARGE = 16384, BLOCKS = 0, BYTES = 1, COPIED = 2, FLUSHES = 3 };
+enum { LARGE = 16384, ROW = 512, BLOCKS = 0, BYTES = 1, COPIED = 2, FLUSHES = 3 };
 
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
@@ -46,7 +46,7 @@ int posix_memalign(void **block, size_t alignment, size_t size) {
 typedef void *(*copy_t)(void *, const void *, size_t);
 
 static void *copy(copy_t *real, const char *name, void *to, const void *from, size_t size) {
-    if (counting && size >= LARGE)
+    if (counting && size >= ROW)
         atomic_fetch_add(&found[COPIED], (long)size);
     if (!*real)
         *real = (copy_t)dlsym(RTLD_NEXT, name);

@@ -1,15 +1,18 @@
-"""How much memory does a field take, how much of it is copied, how often is the disk flushed? Exact, on any machine.
+"""How much memory does a field take, how much of it is copied, how often is the disk flushed? Exact on a busy machine.
 
     python benchmarks/frame_counts.py
 
-A library loaded before all others (frame_counts.c, compiled with cc) counts large blocks of memory, bytes copied in
-large pieces and flushes. The versions of OpenCV, NumPy and LiteRT decide them, too: those of constraints.txt are meant.
+A library loaded before all others (frame_counts.c, compiled with cc) counts large blocks of memory, bytes that the C
+library copied a row or more at a time, and flushes. Copies by OpenCV's own instructions are not among them. The
+versions of OpenCV, NumPy and LiteRT decide the counts, too, and the processor's kind: those of constraints.txt on
+x86-64 are meant.
 Prints one JSON document; `ratios.py` holds it against committed counts.
 """
 
 import ctypes
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -38,8 +41,8 @@ def main() -> None:
 
 
 def counted() -> dict[str, int]:
-    """Empty where there is no C compiler, or another C library than GNU's."""
-    if not shutil.which("cc") or sys.platform != "linux" or "glibc" not in os.confstr("CS_GNU_LIBC_VERSION"):
+    """Empty where there is no C compiler, another C library than GNU's, or another processor than x86-64."""
+    if not shutil.which("cc") or platform.machine() != "x86_64" or platform.libc_ver()[0] != "glibc":
         return {}
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "frame_counts.so"
@@ -53,6 +56,8 @@ def counted() -> dict[str, int]:
 def child(folder: Path) -> dict[str, int]:
     cv2.setNumThreads(1)
     frame = cv2.resize(draw_field("pre_b", 1, 448).rgb, FRAME)
+    if of(frame.copy)[:FLUSHES] != [1, frame.nbytes, frame.nbytes]:
+        raise SystemExit("frame_counts.c does not see a frame being copied: its counts would mean nothing")
     bundle = Bundle.open(reference.BUNDLE)
     with closing(open_engine(bundle)) as engine, closing(SqliteSink(folder / "results.db")) as sink:
         pipeline = Pipeline(bundle, engine)
@@ -65,9 +70,9 @@ def child(folder: Path) -> dict[str, int]:
         kept = of(partial(sink.write, verdict))
     return {"large blocks of memory, 1280x720 prepared": prepared[BLOCKS],
             "bytes in large blocks, 1280x720 prepared": prepared[BYTES],
-            "bytes copied in large pieces, 1280x720 prepared": prepared[COPIED],
+            "bytes copied by the C library, 1280x720 prepared": prepared[COPIED],
             "large blocks of memory, inference": inferred[BLOCKS],
-            "bytes copied in large pieces, inference": inferred[COPIED],
+            "bytes copied by the C library, inference": inferred[COPIED],
             "large blocks of memory, 1280x720 judged": judged[BLOCKS],
             "flushes of the disk, per result": kept[FLUSHES]}
 

@@ -58,7 +58,7 @@ def main() -> None:
         found = ratios(steps, () if given.counts else steps, given.rounds)
         counted = {**counts(pipeline, verdict), **frame_counts.counted()}
         if given.write:
-            kept = read(given.against) if given.counts else {}
+            kept = {name: then for name, then in read(given.against).items() if given.counts and name in steps}
             write(given.against, {**kept, **found, **counted})
             return
         then = read(given.against)
