@@ -1,6 +1,6 @@
 """From what a camera or a disk holds to the model's input: what does each road cost, and what does it lose?
 
-    python benchmarks/capture.py [--sizes 640x480 1920x1080 4056x3040] [--rounds 9] [--out docs/results/capture.md]
+    python benchmarks/capture.py [--sizes 640x480 1920x1080 4056x3040] [--rounds 7] [--out docs/results/capture.md]
 
 A drawn field with a sensor's noise, as a JPEG of quality 90 (what cameras and phones write) and as raw pixels. One
 thread on one core, the ways in turns. The middle square of every picture becomes 224x224; a road is held against
@@ -28,7 +28,7 @@ from alledge.synthetic import draw_field
 Pixels = NDArray[np.uint8]
 SIZES = ("640x480", "1280x720", "1920x1080", "4056x3040")
 TILE, QUALITY, NOISE = 224, 90, 3.0  # levels of a sensor's noise, standard deviation
-LEAST_S, BUDGET_S = 0.02, 6.0
+LEAST_S, BUDGET_S = 0.02, 2.0
 MOST_MS, LEAST_DB, LARGEST = 25.0, 45.0, "4056x3040"
 SHIPPED = "alledge: file's bytes to tile"
 REDUCED = {n: getattr(cv2, f"IMREAD_REDUCED_COLOR_{n}") for n in (2, 4, 8)}
@@ -125,7 +125,7 @@ def target_rows(found: dict[str, tuple[dict[str, Taken], dict[str, float]]]) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=SIZES, metavar="WIDTHxHEIGHT")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("docs/results/capture.md"))
     given = parser.parse_args()
     one_core()

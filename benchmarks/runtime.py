@@ -47,6 +47,7 @@ from alledge.verdict import Verdict
 
 CAMERA = "synthetic://?seed=1&width=1280&height=720&fields=6"
 LEAST_THROUGHPUT, MOST_LATENCY, MOST_RSS = 0.85, 1.6, 200  # share of the bare loop; times segment + infer; MiB
+MOST_BESIDES_MS = 1.0
 PAUSE_S = 0.1  # between two fields where latency is measured, so that none waits for the one before
 PACED = 60  # fields of a round of latency
 BY_HAND = "## What stands in the way (by hand)"  # what follows it on the page is left there
@@ -88,12 +89,15 @@ def whole(fields: int) -> tuple[float, float]:
 
 
 def latency() -> dict[str, float]:
-    """Median of each stage in ms, and of segmentation plus inference `alone` and `alone_rested`."""
+    """Median of each stage in ms, of all `besides` segmentation and inference, and of those two `alone` and
+    `alone_rested`.
+    """
     told: list[Verdict] = []
     with tempfile.TemporaryDirectory() as folder:
         run(config(Path(folder), trigger=True), PACED + SETTLED, told.append)
     stages = {stage: float(np.median([v.timings_ms[stage] for v in told[SETTLED:]])) for stage in told[-1].timings_ms}
-    return {**stages, "alone": alone(), "alone_rested": alone(PAUSE_S)}
+    besides = [v.timings_ms["total"] - v.timings_ms["segment"] - v.timings_ms["infer"] for v in told[SETTLED:]]
+    return {**stages, "besides": float(np.median(besides)), "alone": alone(), "alone_rested": alone(PAUSE_S)}
 
 
 def alone(pause_s: float = 0.0) -> float:
@@ -178,14 +182,14 @@ def parts(fields: int) -> dict[str, float]:
     return {name: float(np.median(times[SETTLED:])) for name, times in taken.items()}
 
 
-def spread(values: list[float], digits: int = 2) -> str:
+def spread(values: list[float], digits: int = 2, unit: str = "") -> str:
     """Median, least and largest."""
-    return f"{np.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+    return f"{np.median(values):.{digits}f}{unit} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
-def row(what: str, values: list[float], asked: str, met: bool) -> str:
-    """One target."""
-    return f"| {what} | {spread(values)} | {asked} | {'yes' if met else '**no**'} |"
+def row(what: str, values: list[float], asked: str, met: bool, unit: str = "x") -> str:
+    """One target; a ratio where no other unit is given."""
+    return f"| {what} | {spread(values, unit=unit)} | {asked} | {'yes' if met else '**no**'} |"
 
 
 def page(rounds: list[dict[str, float]], paced: list[dict[str, float]], rss: float, steps: dict[str, float],
@@ -212,9 +216,10 @@ drawn fields of 1280x720 (emulated camera). Medians, in brackets the least and t
 Fields a second: {each['whole']} of a run, {each['bare']} of the bare engine. CPU per field: {each['whole_cpu']} ms and
 {each['bare_cpu']} ms, {cost} times as much. On two cores a run reaches 0.85 only with less than 2 / 0.85 = 2.35 times.
 
-Milliseconds of one field at a time, median of each stage; `total` has the ways between them, too. `alone`: segmentation
-and inference of one field after the other; `alone_rested`: the same two with as long a rest before each as the run has,
-so that caches are cold. Against that, all of it takes {rested} times as long.
+Milliseconds of one field at a time, median of each stage; `total` has the ways between them, too; `besides`: what
+it has beyond segmentation and inference, the disk included. `alone`: segmentation and inference of one field after the
+other; `alone_rested`: the same two with as long a rest before each as the run has, so that caches are cold. Against
+that, all of it takes {rested} times as long.
 
 | {' | '.join(paced[0])} |
 |{'---|' * len(paced[0])}
@@ -232,13 +237,16 @@ open files from {files} to {files_late}. (That run draws its fields first, which
 
 
 def targets(rounds: list[dict[str, float]], paced: list[dict[str, float]], rss: float) -> tuple[str, ...]:
-    """The three rows of what was asked for."""
+    """The rows of what was asked for."""
+    besides = [p["besides"] for p in paced]
     shares, times = [r["whole"] / r["bare"] for r in rounds], [p["total"] / p["alone"] for p in paced]
     return (row("throughput over that of `engine.infer` alone", shares, f"{LEAST_THROUGHPUT} or more",
                 float(np.median(shares)) >= LEAST_THROUGHPUT),
             row("one field at a time: all of it over segmentation and inference alone", times,
                 f"{MOST_LATENCY} or less", float(np.median(times)) <= MOST_LATENCY),
-            row("peak memory of `alledge run` on files, MiB", [rss], f"{MOST_RSS} or less", rss <= MOST_RSS))
+            row("one field at a time: all besides segmentation and inference, ms", besides, f"under {MOST_BESIDES_MS}",
+                float(np.median(besides)) < MOST_BESIDES_MS, ""),
+            row("peak memory of `alledge run` on files, MiB", [rss], f"{MOST_RSS} or less", rss <= MOST_RSS, ""))
 
 
 def main() -> None:

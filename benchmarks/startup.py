@@ -1,6 +1,6 @@
 """How long until the first verdict, and what is it spent on? Writes docs/results/startup.md.
 
-    python benchmarks/startup.py [--rounds 9] [--out FILE]
+    python benchmarks/startup.py [--rounds 7] [--out FILE]
 
 Processes are started in turns: an empty Python, one that imports alledge, the command line's help, and `alledge run` on
 one field with the bundle that comes with the package, a PNG display and SQLite, timed until its verdict is on disk, on
@@ -86,7 +86,7 @@ def configured(folder: Path, field: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("docs/results/startup.md"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
