@@ -49,15 +49,20 @@ def _prefix_sums(x: NDArray[np.intp], weight: NDArray[np.float64]) -> NDArray[np
     return sums
 
 
-def _interval_costs(sums: NDArray[np.float64], ends: NDArray[np.intp] | slice = slice(None),
-                    starts: slice = slice(None)) -> NDArray[np.float64]:
-    """[ends, starts]: inertia of the one cluster that holds values i..j at [j, i]; infinite where i > j."""
-    (mass, first, cost), n = sums[:, 1:][:, ends, None] - sums[:, None, :-1][..., starts], sums.shape[1] - 1
+def _interval_costs(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[n, n]: inertia of the one cluster that holds values i..j at [j, i]; infinite where i > j."""
+    n = sums.shape[1] - 1
+    cost = _inertia(sums[:, 1:, None] - sums[:, None, :-1])
+    return np.add(cost, _UNREACHABLE[:n, :n], out=cost)
+
+
+def _inertia(spans: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of clusters whose sums of w, w x and w x^2 these are [3, ...]; the sums are used up."""
+    mass, first, cost = spans
     np.maximum(mass, 1.0, out=mass)  # only the unreachable triangle is below one
     np.multiply(first, first, out=first)
     np.divide(first, mass, out=first)
-    np.subtract(cost, first, out=cost)
-    return np.add(cost, _UNREACHABLE[:n, :n][ends, starts], out=cost)
+    return np.subtract(cost, first, out=cost)
 
 
 def _best_edges(cost: NDArray[np.float64], k: int) -> tuple[NDArray[np.intp], float]:
@@ -87,11 +92,12 @@ def _three_edges(sums: NDArray[np.float64]) -> tuple[NDArray[np.intp], float]:
     where the second cluster starts lies between where it starts for them.
     """
     n = sums.shape[1] - 1
-    first, last = _interval_costs(sums, starts=slice(1))[:, 0], _interval_costs(sums, np.array([n - 1]))[0]
+    first, last = _inertia(sums[:, 1:].copy()), _inertia(sums[:, -1:] - sums[:, :-1])
     total, start = np.full(n, np.inf), np.zeros(n, np.intp)
 
     def look(ends: NDArray[np.intp], starts: slice) -> NDArray[np.float64]:
-        both = _interval_costs(sums, ends, starts)
+        both = _inertia(sums.take(ends + 1, axis=1)[..., None] - sums[:, None, starts])
+        both += _UNREACHABLE[ends, starts]
         both += first[starts.start - 1:starts.stop - 1]
         chosen = both.argmin(1)
         start[ends] = chosen + starts.start

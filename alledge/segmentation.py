@@ -9,7 +9,7 @@ threshold of the seven levels, or `top=N` keeps the N reddest clusters.
 yellow cast, the paper's failing case, then moves the mask hardly at all (docs/results/segmentation.md).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -31,6 +31,7 @@ BACKGROUND_SHARE = 0.30  # brightest share of the field, by green, that is taken
 NEUTRAL = 230.0  # 8-bit sRGB level the background is balanced to
 MIN_CONTRAST = 12  # levels between the lowest and the highest cluster centre; a bare field stays below
 MIN_COVERAGE = 0.002  # about one small lymphocyte nucleus in a field of the Taleghani data
+_BAND = 2**18  # pixels worked on at a time: what a core's own cache holds
 MAX_COVERAGE = 0.80  # beyond that the cut has fallen into the background
 
 
@@ -109,7 +110,13 @@ def lab_a(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def balanced_saturation(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """HSV saturation [H, W] after the background has been made neutral."""
     planes = cv2.split(rgb)
-    return saturation(*map(cv2.LUT, planes, _white_curves(rgb, np.asarray(planes[1], np.uint8))))
+    curves = _white_curves(planes)
+    channel = np.empty(rgb.shape[:2], np.uint8)
+    rows = max(_BAND // rgb.shape[1], 1)
+    for top in range(0, len(channel), rows):
+        band = (cv2.LUT(plane[top:top + rows], curve) for plane, curve in zip(planes, curves, strict=True))
+        channel[top:top + rows] = saturation(*band)
+    return channel
 
 
 def saturation(red: cv2.typing.MatLike, green: cv2.typing.MatLike, blue: cv2.typing.MatLike) -> NDArray[np.uint8]:
@@ -118,9 +125,9 @@ def saturation(red: cv2.typing.MatLike, green: cv2.typing.MatLike, blue: cv2.typ
     return np.asarray(cv2.multiply(cv2.subtract(most, least), cv2.LUT(most, _PER_LEVEL), dtype=cv2.CV_8U), np.uint8)
 
 
-def _white_curves(rgb: NDArray[np.uint8], green: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _white_curves(planes: Sequence[cv2.typing.MatLike]) -> NDArray[np.uint8]:
     """[3, 256]: each channel scaled in linear light so that the mean background becomes a neutral 230."""
-    background = mean_colour(rgb, green, quantile(cumulative(green), 1 - BACKGROUND_SHARE))
+    background = mean_colour(planes, quantile(cumulative(planes[1]), 1 - BACKGROUND_SHARE))
     return _encode(_LIGHT * (_WHITE / _linear(np.maximum(background, 1.0)))[:, None])
 
 

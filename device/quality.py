@@ -40,10 +40,11 @@ def measure(tile: NDArray[np.uint8]) -> dict[str, float]:
         cast: stops between the strongest and the weakest channel of bare glass, the brightest part of the field.
     """
     grey = np.asarray(cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY), np.uint8)
-    green = np.asarray(cv2.extractChannel(tile, 1), np.uint8)
+    planes = cv2.split(tile)
+    green = planes[1]
     greys, greens = cumulative(grey), cumulative(green)
     bare = cv2.compare(green, int(np.ceil(_BARE * quantile(greens, _BRIGHTEST))), cv2.CMP_GE)
-    glass = mean_colour(tile, green, quantile(greens, 1 - GLASS_SHARE)) + 1.0
+    glass = mean_colour(planes, quantile(greens, 1 - GLASS_SHARE)) + 1.0
     half = _halved(grey)
     return {
         "focus": _detail(half) / max(_detail(_halved(half)), _LEAST),
