@@ -28,6 +28,7 @@ class Benchmark:
 
 BENCHMARKS = {one.script: one for one in (
     Benchmark("segmentation", ("--sizes", "224x224", "--rounds", "1", "--fields", "2"), "segmentation.md"),
+    Benchmark("steps", ("--rounds", "1"), "steps.md"),
     Benchmark("engines", ("--rounds", "1"), "engines.md"),
     Benchmark("capture", ("--sizes", "640x480", "--rounds", "1"), "capture.md"),
     Benchmark("startup", ("--rounds", "1"), "startup.md"),
