@@ -29,8 +29,10 @@ from .stages import Mark, Pending
 from .states import WORKING, Machine, State
 from .station import Station, bundle_path, open_station
 from .status import Status, runtime_folder
+from .store.schema import outdated
 
 PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # before all is opened again, doubling until it lasts for longer than that
+COPY_S = 3600  # that the service manager grants for copying a large database of an older version, on a slow card
 SAY_S = 1.0  # between two sentences to the service manager
 
 
@@ -94,6 +96,9 @@ class Daemon:
     def _run(self, config: DeviceConfig) -> DeviceConfig | None:
         self._machine.become(State.SELF_TEST)
         began, halt, self._next = monotonic(), Event(), None
+        if self._proven is None and outdated(config.database):
+            self._manager.tell(f"EXTEND_TIMEOUT_USEC={COPY_S * 1_000_000}")
+            self._message(f"{config.database}: results of an older version are copied and brought up to date first")
         with open_station(config, patient=True, tell=self._message) as station:
             progress = Progress(self._machine, station.trigger is not None)
             self._ready(config, station, monotonic() - began)

@@ -1,5 +1,6 @@
 """A copy of a database that is being written, read in full before it is called one."""
 
+import glob
 import os
 import sqlite3
 from collections.abc import Callable
@@ -25,6 +26,7 @@ def copy_database(source: Path, target: Path, check: Callable[[Path], None] = la
     """
     if target.exists():
         raise SinkError(f"{target}: exists, and a copy is never overwritten; choose another name")
+    _clear_leftovers(target)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with closing(sqlite3.connect(source)) as whole, closing(sqlite3.connect(partial)) as copy:
@@ -40,6 +42,24 @@ def copy_database(source: Path, target: Path, check: Callable[[Path], None] = la
     finally:
         for leftover in (partial, *partial.parent.glob(f"{partial.name}-*")):
             leftover.unlink(missing_ok=True)
+
+
+def _clear_leftovers(target: Path) -> None:
+    """What a process that was killed while it copied has left: a device that tries again and again would fill up."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*"):
+        process = left.name.removeprefix(f".{target.name}.").partition("-")[0]
+        if process.isdigit() and not _lives(int(process)):
+            left.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _to_disk(path: Path) -> None:

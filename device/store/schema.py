@@ -50,6 +50,15 @@ def _bring_up_to_date(database: sqlite3.Connection, path: Path) -> None:
     database.execute(f"PRAGMA user_version={VERSION}")
 
 
+def outdated(path: Path) -> bool:
+    """Whether opening it for writing would copy it first; False for what cannot be read."""
+    try:
+        with open_for_reading(path) as (_, version):
+            return version < VERSION
+    except SinkError:
+        return False
+
+
 @contextmanager
 def open_for_reading(path: Path) -> Iterator[tuple[sqlite3.Connection, int]]:
     """A connection that sees one moment of the database, and the database's version. Nothing is written.

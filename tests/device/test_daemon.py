@@ -5,8 +5,10 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from threading import Event, Thread
@@ -91,6 +93,20 @@ def test_a_service_manager_hears_it_start_work_and_stop(tflite_bundle: Bundle, t
         last = daemon.state()
         assert last["state"] == "stopped"
         assert last["fields"]["acknowledged"] == len(stored(tmp_path)) == last["last"]["sequence"]
+
+
+def test_a_start_that_copies_an_older_database_asks_for_time(tflite_bundle: Bundle, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "results.db")) as old:
+        old.executescript(Path(__file__).with_name("results_v4.sql").read_text())
+    with Process(write_config(tmp_path, tflite_bundle)) as daemon:
+        daemon.event("result")
+        words = [message.split("\n")[0] for _, message in daemon.manager.told]
+        assert words.index("EXTEND_TIMEOUT_USEC=3600000000") < words.index("READY=1")
+        assert "brought up to date" in daemon.event("message")["text"]
+        assert daemon.end() == 0
+        sound(daemon.lines)
+    assert (tmp_path / "results.db.v4.bak").exists()
+    assert stored(tmp_path)[5:] == acknowledged(daemon.lines)
 
 
 def test_a_new_configuration_is_taken_and_a_wrong_one_is_not(tflite_bundle: Bundle, tmp_path: Path) -> None:

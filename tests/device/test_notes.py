@@ -1,6 +1,7 @@
 """Operators' notes: rows of the same chain, kept, shown, exported and verified like results."""
 
 import json
+import os
 import sqlite3
 import subprocess
 from collections.abc import Callable
@@ -148,6 +149,17 @@ def test_a_database_of_version_4_is_read_copied_and_noted(old: Path) -> None:
     with closing(open_sink("sqlite", old)) as sink:
         assert sink.write(VERDICT).sequence == 7
     assert sorted(old.parent.glob("*.bak")) == [copy]
+
+
+def test_what_a_killed_copy_left_is_cleared_and_what_a_living_one_writes_is_not(old: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left, being_written = (old.with_name(f".old.db.v4.bak.{number}") for number in (gone.pid, os.getppid()))
+    left.touch()
+    being_written.touch()
+    with closing(open_sink("sqlite", old)):
+        assert not left.exists()
+        assert being_written.exists()
 
 
 def test_a_damaged_database_of_version_4_is_left_as_it_is(old: Path) -> None:
