@@ -3,16 +3,15 @@
     python benchmarks/again.py FIRST SECOND [--band 0.2]
 
 A ratio is a cell that begins with a number and an `x`; pages are paired by name, cells by their heading, their column
-and what stands in their row before its first ratio. What was asked for, and a way held against itself, do not count.
-Prints how far each page's ratios are apart and which are beyond the band; exit code 1
-when there is one, or none at all.
+and what stands in their row before its first ratio, milliseconds apart. What was asked for, and a way held against
+itself, do not count. Prints how far each page's ratios are apart and which are beyond the band; exit code 1 when there
+is one, or none at all.
 """
 
 import argparse
 import re
 import sys
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 
 RATIO = re.compile(r"\**(\d[\d,]*(?:\.\d+)?)x(?!\w)")
@@ -36,7 +35,8 @@ def main() -> int:
     parser.add_argument("--band", type=float, default=0.2)
     given = parser.parse_args()
     first, second = (ratios(folder) for folder in (given.first, given.second))
-    both = {place: second[place] / first[place] for place in first if place in second and first[place]}
+    both = {place: second[place] / first[place] for place in first
+            if first[place] and second.get(place)}
     if not both:
         sys.exit(f"{given.first} and {given.second} have no ratio in common: expected pages that `make bench` wrote")
     beyond = {place: change for place, change in both.items() if max(change, 1 / change) > 1 + given.band}
@@ -68,11 +68,13 @@ def of_page(page: Path) -> list[tuple[Place, float]]:
         elif not columns:
             columns = cells(line)
         else:
-            row = [(column, cell, RATIO.match(cell) if column != ASKED and cell != ITSELF else None)
-                   for column, cell in zip(columns, cells(line), strict=False)]
-            named = ", ".join(cell for _, cell, _ in takewhile(lambda item: not RATIO.match(item[1]), row))
-            found += [(Place(page.name, heading, column, named), float(match[1].replace(",", "")))
-                      for column, _, match in row if match]
+            row = cells(line)
+            first = next((i for i, cell in enumerate(row) if RATIO.match(cell)), len(row))
+            named = ", ".join(cell for column, cell in zip(columns[:first], row, strict=False)
+                              if not column.endswith(" ms"))
+            found += [(Place(page.name, heading, f"column {i + 1}, {column}", named), float(match[1].replace(",", "")))
+                      for i, (column, cell) in enumerate(zip(columns, row, strict=False))
+                      if column != ASKED and cell != ITSELF and (match := RATIO.match(cell))]
     return found
 
 

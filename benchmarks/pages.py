@@ -10,6 +10,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from math import floor, log10
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def spread(values: ArrayLike, unit: str = "") -> str:
 
 def significant(value: float) -> str:
     """Three digits that mean something, without an exponent."""
-    digits = 3 - len(str(int(abs(value)))) if abs(value) >= 1 else 3 if abs(value) >= 0.1 else 4
+    digits = 2 - floor(log10(abs(value))) if value else 0
     return f"{value:.{max(digits, 0)}f}"
 
 

@@ -109,9 +109,9 @@ def page(taken: dict[str, Taken], modules: list[tuple[str, float]], rounds: int)
     first = taken[FIRST].wall / 1e3
     rows = [(name, times(over(t, taken[EMPTY])), spread(t.cpu), spread(t.wall)) for name, t in taken.items()]
     return f"""{head("Start-up and imports")}
-{rounds} rounds of processes in turns, after one that brings the files into memory; both cores. Median, in brackets the
-lowest and the highest tenth; ratios of processor time, round by round. After a boot, files come from the disk: that
-start was not measured here (`alledge bench` right after booting a board).
+{rounds} rounds of processes in turns, after one that brings the files into memory. Median, in brackets the lowest and
+the highest tenth; ratios of processor time, round by round. After a boot, files come from the disk: that start was not
+measured here (`alledge bench` right after booting a board).
 
 ## Targets
 
