@@ -126,10 +126,10 @@ the fold they were judged on. 95 % intervals are bootstrapped over groups of sim
 {chr(10).join(_row(name, folds[kind]) for kind, name in (("group", "groups it never saw"),
                                                          ("family", "stains it never saw")))}
 
-"Histogram" is what colours alone reach on the same rows. Answered is what confidence and the domain gate leave. Head,
-segmentation and augmentation were chosen by looking at the second row, so it is a little too good; one seed's figures are
-shown, and docs/results/taleghani.md has three. With another class's stain laid over them, one of six answered fields was
-wrong (docs/results/robustness.md).
+"Histogram" is what colours alone reach on the same rows. Answered is what confidence and the domain gate leave.
+Head, segmentation and augmentation were chosen by looking at the second row, so it is a little too good; one seed's
+figures are shown, and docs/results/taleghani.md has three. With another class's stain laid over them, one of six
+answered fields was wrong (docs/results/robustness.md).
 
 ## What it is not for
 
