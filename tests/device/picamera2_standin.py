@@ -192,7 +192,8 @@ class Picamera2:
         scene = np.empty((size[1], size[0], 3), np.uint8)
         for part, colour in ((slice(None, size[0] // 2), WORLD.left), (slice(size[0] // 2, None), WORLD.right)):
             scene[:, part] = np.clip(np.round(np.array(colour) * gains), 0, 255)
-        scene[0, :8] = np.unpackbits(np.array([WORLD.frames % 256], np.uint8))[:, None] * 9  # no two frames alike
+        bits = np.unpackbits(np.array([WORLD.frames % 256], np.uint8)).repeat(4)
+        scene[0, size[0] // 2 - 16:][:32] = bits[:, None] * 9  # no two frames alike, in their middle
         return scene
 
     def _apply(self, controls: dict[str, Any]) -> None:
