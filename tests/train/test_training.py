@@ -198,15 +198,24 @@ def test_a_finished_run_is_never_overwritten(trained, alledge, smears):
     assert (run / "training.json").read_bytes() == before
 
 
+def list_in_turn(root):
+    """A split CSV that gives the images of a folder to train, val and test in turn."""
+    (root / "split.csv").write_text("file,label,split\n" + "".join(
+        f"{path.relative_to(root)},{path.parent.name},{('train', 'val', 'test')[n % 3]}\n"
+        for n, path in enumerate(sorted(root.glob("*/*.png")))))
+
+
 def test_one_class_and_a_bad_image_are_one_sentence(alledge, smears, tmp_path):
     root = tmp_path / "data"
     shutil.copytree(smears / "benign", root / "benign")
     one_sentence(alledge("train", "--data", root, *TINY, "--out", tmp_path / "r"), 1, "at least two")
     shutil.copytree(smears / "pro_b", root / "pro_b")
+    list_in_turn(root)
     one_sentence(alledge("train", "--data", root, *TINY, "--out", tmp_path / "r"), 1, "no image of early_pre_b, pre_b")
     for label in ("early_pre_b", "pre_b"):
         shutil.copytree(smears / label, root / label)
     (root / "pro_b" / "bad.png").write_text("no image")
+    list_in_turn(root)
     one_sentence(alledge("train", "--data", root, *TINY, "--out", tmp_path / "r"), 1, "bad.png")
     assert not (tmp_path / "r" / "training.json").exists()
 
