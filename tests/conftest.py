@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from alledge.synthetic import draw_field, write_dataset
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # no example is timed
+settings.load_profile("busy")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # started in the background of a shell; the processes that tests interrupt would inherit the deafness
     signal.signal(signal.SIGINT, signal.default_int_handler)
