@@ -11,7 +11,8 @@ from .boards import Board, System
 from .tree import Tree
 
 _SYSTEMD = Path("/run/systemd/system")
-_RELOAD = (["systemctl", "daemon-reload"], ["udevadm", "control", "--reload-rules"])
+_RELOAD = (["systemctl", "daemon-reload"], ["udevadm", "control", "--reload-rules"],
+           ["systemctl", "try-restart", "alledge.service"])
 _STOP = ["systemctl", "stop", "alledge.service", "alledge-backup.timer", "alledge-clocks.service"]
 
 
@@ -57,7 +58,7 @@ def check_library(system: System, glibc: int, tree: Tree) -> None:
 
 
 def reload(tree: Tree) -> None:
-    """Have systemd and udev read their files again, where they run."""
+    """Have systemd and udev read their files again, where they run, and a running device be the new one."""
     if tree.live and _SYSTEMD.exists():
         for line in _RELOAD:
             subprocess.run(line, check=False)

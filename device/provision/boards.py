@@ -71,6 +71,8 @@ _PI_EXTRAS = ("tflite", "ssd1306", "sh1106")
 _PINS = (Package("python3-lgpio", "button and LED"), Package("python3-spidev", "the ST7789 display"))
 _UBUNTU_18 = System("Ubuntu 18.04", "3.11", 27, own=True, unpinned=("onnxruntime",))
 _TENSORRT = Package("python3-libnvinfer", "TensorRT, of JetPack", "JetPack's own repository")
+# TFLite runs the shipped model on the CPU until one for TensorRT is installed; ONNX Runtime stands in for that one.
+_JETSON_EXTRAS = ("tflite", "onnx", "ssd1306", "sh1106")
 _JETSON_UNITS = (*Board.units, "alledge-clocks.service")
 
 BOARDS = {board.name: board for board in (
@@ -81,10 +83,10 @@ BOARDS = {board.name: board for board in (
           (_PICAMERA2, *_PINS, Package("libedgetpu1-std", "the Edge TPU", "Google's repository, docs/engines.md")),
           boot="rpi-config.txt", rules=("60-alledge-coral.rules", "90-alledge-model.rules")),
     Board("jetson-nano", "Jetson Nano, JetPack 4.6", "aarch64", (_UBUNTU_18,),
-          ("onnx", "ssd1306", "sh1106"), "Jetson Nano", (), (_TENSORRT,), units=_JETSON_UNITS,
+          _JETSON_EXTRAS, "Jetson Nano", (), (_TENSORRT,), units=_JETSON_UNITS,
           drop_in="jetson.conf"),
     Board("jetson-orin", "Jetson Orin Nano, JetPack 6", "aarch64", (System("Ubuntu 22.04", "3.10", 35),),
-          ("onnx", "ssd1306", "sh1106"), "Orin", ("tomli>=2",), (_TENSORRT,), units=_JETSON_UNITS,
+          _JETSON_EXTRAS, "Orin", ("tomli>=2",), (_TENSORRT,), units=_JETSON_UNITS,
           drop_in="jetson.conf"),
     Board("desktop", "desktop or laptop without a microscope", "x86_64",
           (System("Debian 12", "3.11", 36), System("Debian 13", "3.13", 41)), ("tflite", "onnx"), card=False,

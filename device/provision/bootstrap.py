@@ -14,11 +14,12 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from typing import List, Optional
 
 OLDEST = (3, 10)
 
 
-def main(arguments):
+def main(arguments: List[str]) -> int:
     """Unpack alledge's own code into a folder that is gone afterwards, and have it do the work."""
     pack = os.path.abspath(os.path.dirname(__file__))
     if not arguments or arguments[0] not in ("install", "uninstall"):
@@ -37,7 +38,7 @@ def main(arguments):
         return subprocess.call([python, "-m", "alledge.device.provision", pack] + arguments, env=environment)
 
 
-def find_python(file, archive, work):
+def find_python(file: zipfile.ZipFile, archive: str, work: str) -> Optional[str]:
     """This Python, or where it is too old the one that the pack brings; None when it brings none."""
     if sys.version_info >= OLDEST:
         return sys.executable

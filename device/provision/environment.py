@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,8 @@ from .tree import Tree
 HOME = "/opt/alledge"
 PROGRAM = f"{HOME}/bin/alledge"
 BUNDLE = f"{HOME}/first.alledge"
-_NEW, _OLD, _MARK = f"{HOME}.new", f"{HOME}.old", f"{HOME}/pack.json"
+_MARK = f"{HOME}/pack.json"
+_NEW, _OLD, _WORK = f"{HOME}.new", f"{HOME}.old", f"{HOME}.work"  # gone again, unless the power went
 _UNPACKED = 5  # times its wheel a package takes once it is unpacked and compiled, at most; and twice for a while
 _OLDEST_GLIBC = 17  # of the tags that pip knows by number; manylinux2014 is the same
 _SCRIPT = f"""#!{HOME}/bin/python
@@ -40,7 +40,8 @@ class Environment:
 
     def pending(self, tree: Tree, record: Record) -> str:
         """See `Step`."""
-        if tree.look(_MARK).content == self.pack.manifest and not (tree.at(_NEW).exists() or tree.at(_OLD).exists()):
+        if tree.look(_MARK).content == self.pack.manifest and not any(tree.at(path).exists()
+                                                                                for path in (_NEW, _OLD, _WORK)):
             return ""
         verb = "replace" if tree.look(HOME).kind == "folder" else "make"
         wheels = len(self.pack.environments[self.system.python])
@@ -49,16 +50,16 @@ class Environment:
     def make(self, tree: Tree, record: Record) -> None:
         """See `Step`."""
         self._check(tree, record)
-        for path in (_NEW, _OLD, HOME):
+        for path in (_WORK, _NEW, _OLD, HOME):
             record.note(path, whole=True)
-        for path in (_NEW, _OLD):
+        for path in (_WORK, _NEW, _OLD):
             shutil.rmtree(tree.at(path), ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix="alledge-", dir=tree.at(HOME).parent) as work:
-            self._fill(tree, tree.at(_NEW), Path(work))
+        self._fill(tree, tree.at(_NEW), tree.at(_WORK))
         if tree.at(HOME).exists():
             tree.at(HOME).rename(tree.at(_OLD))
         tree.at(_NEW).rename(tree.at(HOME))
-        shutil.rmtree(tree.at(_OLD), ignore_errors=True)
+        for path in (_WORK, _OLD):
+            shutil.rmtree(tree.at(path), ignore_errors=True)
 
     def _check(self, tree: Tree, record: Record) -> None:
         there = tree.at(HOME)
@@ -81,8 +82,7 @@ class Environment:
         self._unpack_wheels(tree, packages, work)
         (folder / "bin" / "alledge").write_text(_SCRIPT)
         (folder / "bin" / "alledge").chmod(0o755)
-        if self.pack.bundle:
-            (folder / Path(BUNDLE).name).write_bytes(self.pack.read(self.pack.bundle))
+        (folder / Path(BUNDLE).name).write_bytes(self.pack.read(self.pack.bundle))
         (folder / Path(_MARK).name).write_bytes(self.pack.manifest)
         os.sync()  # thousands of files: one flush is quicker than one each
 
@@ -103,7 +103,7 @@ class Environment:
                 "--implementation=cp", f"--python-version={self.system.python}", *platforms(self.machine, self.system),
                 "--compile" if here else "--no-compile", *wheels]
         done = subprocess.run(line, capture_output=True, text=True, check=False,
-                              env={**os.environ, "PYTHONPATH": "", "PIP_CONFIG_FILE": os.devnull})
+                              env={**os.environ, "PYTHONPATH": "", "PIP_CONFIG_FILE": os.devnull, "TMPDIR": str(work)})
         if done.returncode:
             raise AlledgeError(f"the pack's wheels could not be unpacked: {done.stderr.strip()}")
         shutil.rmtree(packages / "bin", ignore_errors=True)  # scripts for the Python that unpacked them

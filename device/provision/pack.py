@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from alledge import __version__
+from alledge import __version__, reference
 from alledge.errors import OutputError, UsageError
 
 from .boards import Board, System
@@ -45,7 +45,7 @@ def make_pack(board: Board, systems: tuple[System, ...], out: Path, say: Say, *,
     """
     if any(system.own for system in systems) and python_archive is None:
         raise UsageError(f"--python-archive: {board.name} has a Python that is too old; expected a relocatable Python "
-                         f"{systems[0].python} for {board.machine} as .tar.gz (docs/boards.md)")
+                         f"{systems[0].python} for {board.machine} as .tar.gz (docs/jetson.md)")
     tree = checkout()
     with tempfile.TemporaryDirectory(prefix="alledge-pack-") as folder:
         work = Path(folder)
@@ -56,12 +56,12 @@ def make_pack(board: Board, systems: tuple[System, ...], out: Path, say: Say, *,
             say(f"fetching wheels: {system.name}, {board.machine}, Python {system.python}, glibc 2.{system.glibc} ...")
             found = fetch_wheels(board, system, own, (tree / "constraints.txt").read_text("utf-8"), work)
             environments[system.python] = [path for path in found if path.name != own.name] + [own]
-        loose = {"bundle": bundle, "python": python_archive, "pip": pip}
+        loose = {"bundle": bundle or reference.BUNDLE, "python": python_archive, "pip": pip}
         about = {
             "format": FORMAT, "board": board.name, "alledge": __version__, "alledge_wheel": _wheel(own),
             "environments": {python: [_wheel(path) for path in paths] for python, paths in environments.items()},
             "glibc": {system.python: system.glibc for system in systems}, "trusted_keys": list(trusted_keys),
-            "pip": _wheel(pip), "bundle": "" if bundle is None else "first.alledge",
+            "pip": _wheel(pip), "bundle": "first.alledge",
             "python": "" if python_archive is None else "python.tar.gz",
         }
         members = {_wheel(path): path for paths in environments.values() for path in paths}

@@ -25,7 +25,7 @@ class Pack:
         environments: version of Python -> names of the wheels, alledge's own among them.
         glibc: version of Python -> minor version of the C library that those wheels were chosen for.
         members: name -> SHA-256 and size of each member.
-        pip, python, bundle: names of members; "" where it has none.
+        pip, bundle, python: names of members; no `python` is "".
         trusted_keys: for the board's configuration.
     """
 

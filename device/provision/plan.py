@@ -1,5 +1,6 @@
 """From a board to everything an installation wants, in the order in which it is made. Pure: nothing is looked at."""
 
+import json
 import re
 from importlib.resources import files
 
@@ -17,13 +18,12 @@ _SPARING = {"journald.conf": "/etc/systemd/journald.conf.d/alledge.conf",
 _BUNDLE_KEYS = "# trusted_keys = "
 
 
-def plan(board: Board, home: Step, trusted_keys: tuple[str, ...] = (), bundle: bool = False,
-         fetch: bool = False) -> list[Step]:
+def plan(board: Board, home: Step, trusted_keys: tuple[str, ...] = (), fetch: bool = False) -> list[Step]:
     """All steps.
 
     Args:
-        home: the step that makes the environment.
-        trusted_keys: for the board's configuration; bundle: whether the environment brings a first model.
+        home: the step that makes the environment, which brings the first model.
+        trusted_keys: for the board's configuration.
         fetch: whether apt may be asked for what is lacking.
     """
     rules = shipped("systemd/alledge.sysusers")
@@ -35,22 +35,19 @@ def plan(board: Board, home: Step, trusted_keys: tuple[str, ...] = (), bundle: b
         *(_sparing() if board.card else []),
         *([Block(BOOT, shipped(board.boot))] if board.boot else []),
         home,
-        Settings(CONFIG, configuration(board, trusted_keys, bundle).encode()),
+        Settings(CONFIG, configuration(board, trusted_keys).encode()),
         Folder(STATE, 0o750, "alledge"),
     ]
 
 
-def configuration(board: Board, trusted_keys: tuple[str, ...], bundle: bool) -> str:
-    """The board's TOML with what only this device knows: whom it trusts, and the bundle that came with the pack."""
+def configuration(board: Board, trusted_keys: tuple[str, ...]) -> str:
+    """The board's TOML with what only this device knows: whom it trusts, and the model it came with."""
     text = shipped(f"{board.name}.toml")
-    said = [f'path = "{environment.BUNDLE}"'] if bundle else []
-    said += [f"trusted_keys = [{', '.join(f'{key!r}' for key in trusted_keys)}]".replace("'", '"')] if trusted_keys \
-        else []
     lines = text.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith(_BUNDLE_KEYS))
-    if said and "[bundle]" not in lines:
-        said.insert(0, "[bundle]")
-    lines[at:at + 1] = said or [lines[at]]
+    keys = [f"trusted_keys = {json.dumps(trusted_keys)}"] if trusted_keys else [lines[at]]
+    head = [] if "[bundle]" in lines else ["[bundle]"]
+    lines[at:at + 1] = [*head, f'path = "{environment.BUNDLE}"  # until one is installed', *keys]
     return "\n".join(lines) + "\n"
 
 

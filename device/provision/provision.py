@@ -101,7 +101,7 @@ def provision(board: Board, root: Path, pack: Path | None, dry_run: bool, say: S
             check_library(system, opened.glibc[system.python], tree)
             home = Environment(opened, system, board.machine)
         keys = trusted_keys or (opened.trusted_keys if opened else ())
-        steps = plan(board, home, keys, bool(opened and opened.bundle), fetch=tree.live and pack is None)
+        steps = plan(board, home, keys, fetch=tree.live and pack is None)
         changes = install(steps, tree, record, dry_run, say)
     if changes and not dry_run:
         reload(tree)
@@ -119,7 +119,7 @@ def unprovision(root: Path, dry_run: bool, say: Say) -> list[str]:
     if not dry_run:
         check_may_write(tree)
     record = Record.read(tree)
-    if not record.entries:
+    if not record.entries and not record.packages:
         say(f"nothing to undo: `alledge device install` changed nothing in {tree.root}")
         return []
     if not dry_run:

@@ -21,7 +21,7 @@ def uninstall(tree: Tree, record: Record, dry_run: bool, say: Say) -> list[str]:
     for line in (*_paths(tree, record, dry_run), *_packages(tree, record, dry_run)):
         say(line)
         done.append(line)
-    if not dry_run and record.entries:
+    if not dry_run and (record.entries or record.packages):
         record.forget()
         list(_paths(tree, record, dry_run))  # folders that were made for the record itself
     return done

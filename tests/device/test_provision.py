@@ -12,14 +12,18 @@ import pytest
 from alledge.config import load_config
 from alledge.device.conflicts import faults_of
 from alledge.device.provision import install as installing
+from alledge.device.provision import packages
 from alledge.device.provision import provision as provisioning
 from alledge.device.provision.boards import BOARDS, Board, find_board
+from alledge.device.provision.environment import BUNDLE
 from alledge.device.provision.plan import configuration, plan
 from alledge.device.provision.provision import AsItIs, provision, unprovision
 from alledge.device.provision.record import FILE, Record
 from alledge.device.provision.tree import Tree
 from alledge.errors import AlledgeError, OutputError, UsageError
 
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "firmware_configs"
 CONFIG_TXT = "# Raspberry Pi OS\n#dtparam=i2c_arm=on\ndtparam=audio=on\n"
 PASSWD = "root:x:0:0:root:/root:/bin/bash\n"
 GROUP = "root:x:0:\nvideo:x:44:\nplugdev:x:46:\n"
@@ -169,6 +173,32 @@ class TestWholeSystem:
         with pytest.raises(AlledgeError, match=r"line 1 of the record .* is damaged"):
             take(system)
 
+    def test_packages_that_apt_brought_go_again_and_others_stay(
+            self, system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        status = system / "var/lib/dpkg/status"
+        text = "Package: {}\nStatus: install ok installed\n\n"
+        status.write_text(text.format("python3-lgpio"))
+        before, asked = listing(system), []
+
+        def apt(verb: str, *names: str) -> bool:  # a stand-in, with one more that is needed
+            asked.append((verb, *names))
+            if verb == "install":
+                status.write_text(status.read_text() + text.format(names[0]) + text.format(f"lib-{names[0]}"))
+            else:
+                status.write_text(text.format("python3-lgpio"))
+            return True
+
+        monkeypatch.setattr(packages, "_apt", apt)
+        tree = Tree(system)
+        step = packages.Packages(("python3-lgpio", "python3-spidev"))
+        record = Record.read(tree)
+        assert step.pending(tree, record) == "apt-get install python3-spidev"
+        step.make(tree, record)
+        assert step.pending(tree, Record.read(tree)) == ""
+        take(system)
+        assert asked == [("install", "python3-spidev"), ("remove", "python3-spidev", "lib-python3-spidev")]
+        assert listing(system).keys() == before.keys()
+
     def test_the_command_line_does_the_same(self, system: Path) -> None:
         line = [sys.executable, "-m", "alledge", "device", "install", "--board", "rpi-cpu", "--root", system]
         done = subprocess.run([*line, "--dry-run", "--json"], capture_output=True, text=True, check=True)
@@ -213,12 +243,12 @@ def cut_short(cut: int, before_making: bool):
 @pytest.mark.parametrize("board", BOARDS.values(), ids=lambda b: b.name)
 def test_every_boards_plan_is_made_of_what_is_shipped_and_can_be_run(board: Board, tmp_path: Path) -> None:
     assert plan(board, AsItIs())
-    for keys, bundle in (((), False), (("ab" * 32,), True)):
+    for keys in ((), ("ab" * 32, "cd" * 32)):
         config = tmp_path / "config.toml"
-        config.write_text(configuration(board, keys, bundle))
+        config.write_text(configuration(board, keys))
         read = load_config(config)
         assert read.bundle.trusted_keys == keys
-        assert (read.bundle.path is not None) == bundle
+        assert read.bundle.path == Path(BUNDLE)
         assert not [fault for fault in faults_of(read) if "first.alledge" not in fault]
 
 
@@ -249,3 +279,28 @@ def test_links_that_lead_out_of_the_tree_are_not_followed(system: Path, tmp_path
     (system / "etc/udev").symlink_to(tmp_path / "host")
     with pytest.raises(AlledgeError, match="leads out of"):
         put(system, dry_run=True)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze here")
+def test_systemd_finds_nothing_wrong_with_what_is_laid_over_its_units(tmp_path: Path) -> None:
+    shutil.copy(CONFIGS / "system/tmp.mount", tmp_path)
+    unit = (CONFIGS / "systemd/alledge.service").read_text().replace("/opt/alledge/bin/alledge", "/bin/true")
+    (tmp_path / "alledge.service").write_text(unit)
+    (tmp_path / "alledge.service.d").mkdir()
+    shutil.copy(CONFIGS / "system/jetson.conf", tmp_path / "alledge.service.d")
+    line = ["systemd-analyze", "--recursive-errors=one", "verify", "tmp.mount", "alledge.service"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False,
+                          env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"})
+    assert (done.returncode, done.stderr) == (0, "")
+    line = ["systemd-analyze", "security", "--offline=true", "--threshold=25", "alledge.service"]
+    subprocess.run(line, check=True, capture_output=True, env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"})
+
+
+def test_linux_has_every_setting_and_the_page_every_file() -> None:
+    lines = (CONFIGS / "system/sysctl.conf").read_text().splitlines()
+    names = [line.partition(" = ")[0] for line in lines if line and not line.startswith("#")]
+    assert names
+    for name in names:
+        assert (Path("/proc/sys") / name.replace(".", "/")).exists(), name
+    text = (ROOT / "docs" / "boards.md").read_text("utf-8")
+    assert all(path.name in text for path in (CONFIGS / "system").iterdir())

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,20 +71,26 @@ def build_wheel(work: Path) -> Path:
 
 def make_root(work: Path, debian: Debian, qemu: Path, wheel: Path) -> Path:
     """Debian's Python with alledge and its two CPU engines among its packages."""
-    root = work / debian.suite
-    for name in ("bin", "lib", "sbin"):  # what Debian's own installer makes before it unpacks anything
-        (root / "usr" / name).mkdir(parents=True)
-        (root / name).symlink_to(f"usr/{name}")
-    for package in _download(work, debian.suite, "arm64", *PACKAGES):
-        _unpack(package, root)
+    root = unpack_system(work, debian, "arm64", PACKAGES)
     shutil.copy(qemu, root / "usr" / "bin")
-    for name in ("dev", "proc", "sys", "tmp"):
-        (root / name).mkdir(exist_ok=True)
     platforms = ["manylinux2014_aarch64", *(f"manylinux_2_{n}_aarch64" for n in range(_OLDEST_GLIBC, debian.glibc + 1))]
     packages = root / "usr" / "local" / "lib" / f"python{debian.python}" / "dist-packages"
     _pip("install", "--no-compile", "--only-binary=:all:", "--implementation=cp", "--python-version", debian.python,
          *(f"--platform={p}" for p in platforms), "--constraint", TREE / "constraints.txt", "--target", packages,
          f"{wheel}[tflite,onnx]")
+    return root
+
+
+def unpack_system(work: Path, debian: Debian, architecture: str, packages: Sequence[str]) -> Path:
+    """Debian's packages with all they depend on, unpacked and not configured, in a folder of their own."""
+    root = work / debian.suite
+    for name in ("bin", "lib", "sbin"):  # what Debian's own installer makes before it unpacks anything
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(f"usr/{name}")
+    for package in _download(work, debian.suite, architecture, *packages):
+        _unpack(package, root)
+    for name in ("dev", "proc", "sys", "tmp"):
+        (root / name).mkdir(exist_ok=True)
     return root
 
 

@@ -1,0 +1,69 @@
+"""docs/results/device-install-BOARD.md."""
+
+import datetime
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Point:
+    """One thing that has to hold, and what was found."""
+
+    what: str
+    holds: bool
+    found: str
+
+
+@dataclass(frozen=True)
+class Proof:
+    """emulated: or of this machine's processor; checks: the doctor's findings; said: by the installation."""
+
+    board: str
+    emulated: bool
+    points: list[Point]
+    checks: list[Mapping[str, Any]]
+    said: str
+
+
+def write_page(path: Path, proof: Proof, pack_bytes: int, minutes: float) -> None:
+    """Write the whole page."""
+    points = "\n".join(f"| {p.what} | {p.found} | {'yes' if p.holds else '**no**'} |" for p in proof.points)
+    checks = "\n".join(f"| {c['name']} | {'yes' if c['needed'] else ''} | {'ok' if c['ok'] else 'absent'} | "
+                       f"{c['found']} |" for c in proof.checks)
+    changes = proof.said.partition(" changes: done")[0].rpartition("\n")[0]
+    how, machine = ("**Emulated (qemu-user), not a board.**", "arm64") if proof.emulated else \
+        ("**Not emulated, and no board:** this machine's own processor.", "x86-64")
+    path.write_text(f"""# A clean {machine} system becomes the device, and is itself again
+
+Command: `sudo nice .venv/bin/python tests/emulation/install/run.py --board {proof.board}`, {datetime.date.today()},
+{minutes:.0f} minutes on a busy x86-64 machine of 2 cores, Linux {platform.release().split('-')[0]}.
+
+{how} A clean Debian 12 for {machine} (its packages unpacked, `config.txt` a stand-in for Raspberry Pi OS's), in a
+cage without any network, gets one file: that of `alledge device pack --board {proof.board} --python 3.11`,
+{pack_bytes / 1e6:.0f} MB. Listings are of every path: kind, mode, user, group and SHA-256. No systemd ran: units are
+put in place and not started, and neither `config.txt` nor udev's rules met the hardware that they are for.
+
+**{sum(p.holds for p in proof.points)} of {len(proof.points)} points hold.**
+
+| what has to hold | found | holds |
+|---|---|---|
+{points}
+
+The shipped model has learned from real smears, so that drawn fields, which are not like those, are rightly
+inconclusive; shown is that it says the same as the machine outside.
+
+## What was changed
+
+```
+{changes}
+```
+
+## What the doctor said
+
+| what | needed | | found |
+|---|---|---|---|
+{checks}
+""", encoding="utf-8")
