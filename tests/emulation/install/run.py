@@ -101,7 +101,7 @@ def prove(root: Path, name: str, kill_after: float) -> Proof:
     board.ask(PROGRAM, "device", "uninstall")
     same("`device uninstall` brings back the clean system and keeps the results", clean, "var/lib/alledge")
     point("the results are there", (root / "var/lib/alledge/results.db").is_file(), "var/lib/alledge/results.db")
-    return Proof(name, board.qemu is not None, points, checks, made.stdout)
+    return Proof(name, kill_after, board.qemu is not None, points, checks, made.stdout)
 
 
 def fields(lines: str) -> list[dict[str, object]]:
