@@ -40,7 +40,8 @@ def write_page(path: Path, proof: Proof, pack_bytes: int, minutes: float) -> Non
     path.write_text(f"""# A clean {machine} system becomes the device, and is itself again
 
 Command: `sudo nice .venv/bin/python tests/emulation/install/run.py --board {proof.board}
---kill-after {proof.kill_after:g} --pack FILE`, {datetime.date.today()}, {minutes:.0f} minutes on a busy x86-64 machine of 2 cores, Linux {platform.release().split('-')[0]}.
+--kill-after {proof.kill_after:g} --pack FILE`, {datetime.date.today()}, {minutes:.0f} minutes on a busy x86-64 machine
+of 2 cores, Linux {platform.release().split('-')[0]}.
 
 {how} A clean Debian 12 for {machine} (its packages unpacked, `config.txt` a stand-in for Raspberry Pi OS's), in a
 cage without any network, gets one file: that of `alledge device pack --board {proof.board} --python 3.11`,
