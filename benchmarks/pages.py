@@ -52,9 +52,10 @@ def times(values: ArrayLike) -> str:
 
 
 def spread(values: ArrayLike, unit: str = "") -> str:
-    """Median and, in brackets, the lowest and the highest tenth; one value alone."""
-    low, middle, high = np.percentile(np.asarray(values), (10, 50, 90))
-    around = f" ({significant(low)}-{significant(high)})" if np.size(values) > 1 else ""
+    """Median and, in brackets, the lowest and the highest tenth; one value alone. NaN is left out."""
+    told = np.asarray(values)[np.isfinite(values)]
+    low, middle, high = np.percentile(told, (10, 50, 90))
+    around = f" ({significant(low)}-{significant(high)})" if told.size > 1 else ""
     return f"{significant(middle)}{unit}{around}"
 
 

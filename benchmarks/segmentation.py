@@ -25,7 +25,7 @@ from scipy import __version__ as scipy_version
 from scipy import ndimage
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
-from turns import Taken, one_core, over, pooled, take_turns
+from turns import Taken, one_core, over, pooled, rounds_of, take_turns
 
 from alledge.images import read_image
 from alledge.labels import LABELS
@@ -94,13 +94,13 @@ def cut_ways() -> tuple[dict[str, Callable[[Pixels], object]], dict[str, Callabl
 def mask_table(measured: Measured) -> str:
     columns = ("frame", "way", "of a bare conversion", "the paper's way takes", "CPU ms", "wall ms", "rounds")
     return table(columns, ((size, way, times(over(t, taken[LAB])), times(over(taken[PAPERS], t)), spread(t.cpu),
-                            spread(t.wall), len(t.cpu)) for size, taken in measured.items()
+                            spread(t.wall), rounds_of(t)) for size, taken in measured.items()
                            for way, t in taken.items()))
 
 
 def cut_table(measured: Measured) -> str:
     columns = ("frame", "way", "of ours", "CPU ms", "wall ms", "rounds")
-    return table(columns, ((size, way, times(over(t, taken[OURS])), spread(t.cpu), spread(t.wall), len(t.cpu))
+    return table(columns, ((size, way, times(over(t, taken[OURS])), spread(t.cpu), spread(t.wall), rounds_of(t))
                            for size, taken in measured.items() for way, t in taken.items()))
 
 

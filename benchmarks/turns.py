@@ -14,7 +14,11 @@ Step = Callable[[], object]
 
 @dataclass(frozen=True)
 class Taken:
-    """Milliseconds of every round, [rounds] each: cpu: of this process's processor time; wall: by the clock."""
+    """Milliseconds of every round, [rounds] each, NaN where it was left out.
+
+    Attributes:
+        cpu: of this process's processor time; wall: by the clock.
+    """
 
     cpu: NDArray[np.float64]
     wall: NDArray[np.float64]
@@ -25,16 +29,18 @@ def take_turns(steps: Mapping[str, Step], rounds: int, least_s: float = 0.0, bud
     """Run each step in every round, so often in a row that a measurement takes `least_s`.
 
     With `least_s` 0 a step runs once a turn and finds the caches as the others left them. A step that has used
-    `budget_s` sits the rest of the rounds out; one that takes longer than that is run once in all.
+    `budget_s` of processor time sits the rest of the rounds out, which are NaN; one that takes longer than that is run
+    once in all.
     """
     times, taken = dict[str, int](), dict[str, list[tuple[float, float]]]()
     for name, step in steps.items():
         times[name], first = warm_up(step, least_s)
-        taken[name] = [first] if first[1] > budget_s else []
-    for _ in range(rounds):
+        taken[name] = [first] if first[0] > budget_s else []
+    for number in range(rounds):
         for name, step in steps.items():
-            if sum(wall for _, wall in taken[name]) * times[name] < budget_s:
-                taken[name].append(both(step, times[name]))
+            spent = times[name] * np.nansum([cpu for cpu, _ in taken[name]])
+            if number == len(taken[name]):
+                taken[name].append(both(step, times[name]) if spent < budget_s else (np.nan, np.nan))
     return {name: Taken(*(np.array(clock) * 1e3 for clock in zip(*pairs, strict=True)))
             for name, pairs in taken.items()}
 
@@ -75,9 +81,9 @@ def one_core() -> None:
 
 
 def over(one: Taken, other: Taken) -> NDArray[np.float64]:
-    """Ratio of their processor times, round by round."""
-    rounds = min(len(one.cpu), len(other.cpu))
-    return np.asarray(one.cpu[:rounds] / other.cpu[:rounds])
+    """Ratio of their processor times, of the rounds that both were in."""
+    ratio = one.cpu / other.cpu
+    return np.asarray(ratio[np.isfinite(ratio)])
 
 
 def pooled(parts: Iterable[dict[str, Taken]]) -> dict[str, Taken]:
@@ -85,3 +91,8 @@ def pooled(parts: Iterable[dict[str, Taken]]) -> dict[str, Taken]:
     parts = list(parts)
     return {name: Taken(np.concatenate([part[name].cpu for part in parts]),
                         np.concatenate([part[name].wall for part in parts])) for name in parts[0]}
+
+
+def rounds_of(taken: Taken) -> int:
+    """In how many rounds it was."""
+    return int(np.isfinite(taken.cpu).sum())
