@@ -18,7 +18,7 @@ def split(model: Any) -> tuple[Any, Any]:
     """
     import keras
 
-    late, crossing = {id(tensor) for tensor in model.outputs}, {}
+    late, crossing = {id(tensor) for tensor in model.outputs}, dict[int, Any]()
     for depth in sorted(model._nodes_by_depth, reverse=True):  # from the image on; Keras shows its graph no other way
         for node in model._nodes_by_depth[depth]:
             behind = any(id(tensor) in late for tensor in (*node.input_tensors, *node.output_tensors))
