@@ -24,7 +24,10 @@ from system import QEMU, listing, make_system
 TREE = Path(__file__).parents[3]
 # Board -> what its configuration needs and is not there without its hardware.
 HARDWARE = {"rpi-cpu": {"camera picamera2", "display ssd1306", "trigger gpio", "status LED"}, "desktop": set[str]()}
-RUN = ("run", "--camera", "synthetic://?seed=1", "--frames", "8", "--display", "none", "--json")
+# A board's own configuration asks for a button; this one for nothing.
+SIMULATION = "/opt/alledge/lib/python3.11/site-packages/alledge/firmware_configs/desktop.toml"
+BUNDLE = "/opt/alledge/first.alledge"
+RUN = ("--camera", "synthetic://?seed=1", "--frames", "8", "--display", "none", "--json")
 PACK = "/root/pack.pyz"
 PROGRAM = "/opt/alledge/bin/alledge"
 SAME = ("verdict", "probabilities", "reasons", "coverage")
@@ -93,8 +96,8 @@ def prove(root: Path, name: str, kill_after: float) -> Proof:
           f"lacks {', '.join(sorted(lacking)) or 'nothing'}")
     point("the goldens of the first model come out", any(c["ok"] and "goldens" in c["name"] for c in checks),
           next((c["found"] for c in checks if "goldens" in c["name"]), "none were replayed"))
-    there = fields(board.ask(PROGRAM, *RUN, "--config", "/etc/alledge/config.toml").stdout)
-    here = fields(subprocess.run([sys.executable, "-m", "alledge", *RUN, "--results", root.parent / "here.db"],
+    there = fields(board.ask(PROGRAM, "run", BUNDLE, "--config", SIMULATION, *RUN).stdout)
+    here = fields(subprocess.run([sys.executable, "-m", "alledge", "run", *RUN, "--results", root.parent / "here.db"],
                                  capture_output=True, text=True, check=False).stdout)
     point("drawn fields get the verdicts that they get outside, to the last bit", bool(there) and there == here,
           "; ".join(sorted({f"{field['verdict']}" for field in there})) + f" for {len(there)} fields")
