@@ -6,7 +6,7 @@ from typing import Any
 
 from alledge.manifest import Head, TensorSpec
 
-from .converted import Converted, Operation
+from .converted import INT8_TOLERANCE, Converted, Operation
 from .edge_split import HEAD
 from .edgetpu_compiler import Compiler, find_compiler
 from .edgetpu_log import Report, merged
@@ -19,10 +19,6 @@ from .tflite_run import BUILTIN, kernels, specs
 from .trained import Trained
 
 MODEL, COMPILED, LOG = "model.tflite", "model_edgetpu.tflite", "edgetpu_compiler.log"
-
-# Twice the cpu target's and a margin: kernel sets differed by 0.125 against 0.062 on a small network, by the same 0.02
-# on MobileNetV2 (docs/decisions/003-int8-attention.md). Not measured on an Edge TPU.
-TOLERANCE = 0.15
 
 NOT_COMPILED = ("not compiled for the Edge TPU: Google's compiler runs on x86-64 Linux only and was not used; finish "
                 "it there with `alledge convert --finish BUNDLE` (docs/coral.md has a container for it). Until then it "
@@ -47,7 +43,7 @@ def convert(trained: Trained, options: Options) -> Converted:
     answers = tensors if last.head is None else specs(last.head)
     return _finished(Converted(
         last.content, MODEL, "coral", tensors["image"], answers["probs"], answers["embedding"],
-        kernels(last.content, last.head), rows, TOLERANCE, slow_kernels=frozenset({BUILTIN}), compiled=False,
+        kernels(last.content, last.head), rows, INT8_TOLERANCE, slow_kernels=frozenset({BUILTIN}), compiled=False,
         layers=last.layers,
         head=None if last.head is None else _head(tensors, answers),
         extra_members={} if last.head is None else {HEAD: last.head}, facts=_facts(last, last.lint),

@@ -10,16 +10,13 @@ from typing import Any
 
 from alledge.preprocess import Preprocessing
 
-from .converted import Converted, Operation
+from .converted import INT8_TOLERANCE, Converted, Operation
 from .layer_error import errors_of
 from .options import Options
 from .tflite import quantise
 from .tflite_graph import operators
 from .tflite_run import BUILTIN, kernels, specs
 from .trained import OUTPUTS, Trained, ranging_tensors
-
-# Probability by which two kernel sets may differ on a golden (docs/decisions/003-int8-attention.md).
-TOLERANCE = 0.06
 
 
 def convert(trained: Trained, options: Options) -> Converted:
@@ -33,7 +30,7 @@ def convert(trained: Trained, options: Options) -> Converted:
     counts = Counter(operator.op for operator in operators(content))
     rows = tuple(Operation(op, n, True, "integer kernel of LiteRT") for op, n in sorted(counts.items()))
     return Converted(content, "model.tflite", "tflite", tensors["image"], tensors["probs"], tensors["embedding"],
-                     kernels(content), rows, TOLERANCE, slow_kernels=frozenset({BUILTIN}),
+                     kernels(content), rows, INT8_TOLERANCE, slow_kernels=frozenset({BUILTIN}),
                      layers=errors_of(trained.model, content, ranging_tensors(trained)))
 
 

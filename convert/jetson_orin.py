@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
-from .converted import Converted
+from .converted import INT8_TOLERANCE, Converted
 from .half import to_half
 from .jetson_nano import NOT_YET_SEEN
 from .layer_error import LayerError
@@ -25,7 +25,6 @@ from .trained import Trained, ranging_tensors
 
 TENSORRT = ("8.5", "10", "11")
 MEMORY = 8.0  # GiB on an Orin Nano; there is one with 4
-INT8_TOLERANCE = 0.15  # int8 on another vendor's kernels; not measured on a board
 HALF_TOLERANCE = 0.05  # as jetson-nano
 WORST = 3  # layers that a refusal names
 

@@ -8,7 +8,7 @@ import pytest
 
 from alledge.bundle import Bundle
 from alledge.convert import remedies
-from alledge.convert.cpu import TOLERANCE
+from alledge.convert.converted import INT8_TOLERANCE
 from alledge.convert.goldens import CANDIDATES, frame_height, make_goldens
 from alledge.convert.trained import Outputs
 from alledge.errors import GateNotMet
@@ -71,7 +71,7 @@ def test_goldens_that_do_not_repeat_are_refused_and_never_widen_the_tolerance(tr
         convert_quietly(trained_run, "cpu", out)
     assert not out.exists()
     manifest = convert_quietly(trained_run, "cpu", out, allow_drop=True).bundle.manifest
-    assert manifest.tolerance == TOLERANCE
+    assert manifest.tolerance == INT8_TOLERANCE
     assert manifest.metrics["allow_drop"] is True
     assert any("--allow-drop: goldens" in line for line in manifest.metrics["warnings"])
 
