@@ -27,7 +27,7 @@ def test_no_step_is_twice_as_slow_and_no_count_has_changed():
 def test_a_step_twice_as_slow_and_a_changed_count_would_be_seen(tmp_path):
     with COMMITTED.open() as file:
         rows = {row["what"]: float(row["value"]) for row in csv.DictReader(file)}
-    rows["segmentation, stain"] /= 2.5
+    rows["segmentation, stain"] /= 4  # a machine may be quicker at it than the committed one
     calls = rows["system calls that write, per result"]
     rows["system calls that write, per result"] += 1
     with (tmp_path / "faster.csv").open("w", newline="") as file:

