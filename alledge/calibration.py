@@ -25,6 +25,7 @@ MORE_LIKELY_RIGHT = 0.5  # ... but for what is likelier to be wrong: a network t
 GATE_QUANTILE = 0.98  # share of validation rows the domain gate lets through
 SHRINKAGE = 0.1  # weight of the covariance's own diagonal: embeddings have idle directions
 BLUE_CONTRAST = -1  # place in `gate_input`, and in `stain_figures`, of the log deviation of blue density
+WIDEST = 256  # numbers of an embedding that the gate measures one by one
 _TINY = 1e-7
 
 
@@ -106,8 +107,20 @@ def gate_input(embeddings: Array, tiles: Iterable[NDArray[np.uint8]]) -> NDArray
     A network taught to see through stains says little about them; another laboratory's fields differ in colour first.
     The colour of the lamp must not count: a bulb that has aged is no other laboratory.
     """
-    stains = np.stack([stain_figures(tile) for tile in tiles])
-    return np.concatenate([np.asarray(embeddings, np.float64), stains], axis=1)
+    return gate_figures(embeddings, np.stack([stain_figures(tile) for tile in tiles]))
+
+
+def gate_figures(embeddings: Array, stains: Array) -> NDArray[np.float64]:
+    """[n, d + 6] what the gate measures, of embeddings [n, d] and `stain_figures` [n, 6].
+
+    An embedding wider than `WIDEST` (a plain head's: all channels of the last map) is averaged over neighbouring
+    numbers to so many: a matrix over 1,280 channels would be sixteen megabytes of text in every bundle.
+    """
+    wide = np.asarray(embeddings, np.float64)
+    if wide.shape[1] > WIDEST:
+        edges = np.linspace(0, wide.shape[1], WIDEST + 1).astype(int)
+        wide = np.add.reduceat(wide, edges[:-1], axis=1) / np.diff(edges)
+    return np.concatenate([wide, stains], axis=1)
 
 
 def apply_temperature(probabilities: Array, temperature: float) -> NDArray[np.float64]:

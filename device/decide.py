@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from alledge.calibration import Calibration, apply_temperature
+from alledge.calibration import Calibration, apply_temperature, gate_figures
 from alledge.labels import INCONCLUSIVE, LABELS
 from alledge.verdict import Verdict
 
@@ -31,7 +31,7 @@ def decide(output: Output, calibration: Calibration, doubts: Sequence[str] = (),
         return Verdict(INCONCLUSIVE, 0.0, {}, (*doubts, "the model answered with numbers that are not finite"))
     calibrated = apply_temperature(output.probs[None], calibration.temperature)[0]
     confidence = float(calibrated.max())
-    gates = _gates(np.concatenate([output.embedding, stain]), calibration)
+    gates = _gates(gate_figures(output.embedding[None], stain[None]), calibration)
     reasons = (*doubts, *_abstentions(confidence, gates))
     return Verdict(
         verdict=INCONCLUSIVE if reasons else LABELS[int(calibrated.argmax())],
@@ -42,11 +42,11 @@ def decide(output: Output, calibration: Calibration, doubts: Sequence[str] = (),
     )
 
 
-def _gates(measured: NDArray[np.float64], calibration: Calibration) -> dict[str, float]:
-    """What the field is held against, and for the domain gate also how far away it is."""
+def _gates(figures: NDArray[np.float64], calibration: Calibration) -> dict[str, float]:
+    """What the field, [1, d] as the domain gate measures it, is held against, and how far away it is."""
     gates = {"confidence_least": calibration.abstain_below}
     if calibration.gate is not None:
-        gates["distance"] = float(calibration.gate.distance(measured[None].astype(np.float64))[0])
+        gates["distance"] = float(calibration.gate.distance(figures)[0])
         gates["distance_most"] = calibration.gate.threshold
     return gates
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alledge import preprocess
-from alledge.calibration import Calibration, fit_calibration, fit_gate
+from alledge.calibration import Calibration, fit_calibration, fit_gate, gate_figures
 from alledge.errors import DataError
 from alledge.labels import LABELS
 from alledge.output import Progress
@@ -251,4 +251,4 @@ def _answer(head: keras.Model, looks: Looks,
 def _measured(head: keras.Model, looks: Looks, stains: NDArray[np.float64],
               rows: NDArray[np.intp]) -> NDArray[np.float64]:
     """What `gate_input` makes of rows, with their stains known."""
-    return np.concatenate([_answer(head, looks, rows)[1].astype(np.float64), stains[rows]], axis=1)
+    return gate_figures(_answer(head, looks, rows)[1], stains[rows])

@@ -4,7 +4,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as theirs
 
-from alledge.calibration import LEAST_CONFIDENCE, Calibration, answered, apply_temperature, fit_calibration, fit_gate
+from alledge.bundle import MAX_MANIFEST_BYTES
+from alledge.calibration import (
+    LEAST_CONFIDENCE,
+    Calibration,
+    answered,
+    apply_temperature,
+    fit_calibration,
+    fit_gate,
+    gate_figures,
+)
 from alledge.labels import LABELS
 from alledge.metrics import expected_calibration_error, score, wilson
 
@@ -91,6 +100,20 @@ def test_the_gate_lets_its_own_kind_pass_and_stops_strangers():
     assert answered(sure, embeddings[600:], fitted).mean() >= 0.95
     assert answered(sure, random.normal(0, 6, (300, 16)), fitted).mean() < 0.1
     assert fitted.gate == type(gate).model_validate_json(fitted.gate.model_dump_json())
+
+
+def test_the_gate_of_a_plain_heads_wide_embedding_fits_a_manifest_and_still_tells():
+    random = np.random.default_rng(7)
+    truth = random.integers(0, 4, 600)
+    places = random.normal(0, 1, (4, 2560))
+    embeddings, stains = random.normal(0, 1, (600, 2560)) + places[truth], random.normal(0, 1, (600, 6))
+    gate = fit_gate(gate_figures(embeddings, stains), truth)
+    assert len(gate.model_dump_json()) < MAX_MANIFEST_BYTES / 2
+    assert (gate.distance(gate_figures(embeddings, stains)) <= gate.threshold).mean() > 0.95
+    elsewhere = embeddings + 3 * random.normal(0, 1, 2560)
+    assert (gate.distance(gate_figures(elsewhere, stains)) > gate.threshold).all()
+    narrow = embeddings[:, :256]
+    assert (gate_figures(narrow, stains) == np.concatenate([narrow, stains], axis=1)).all()
 
 
 def test_abstention_reaches_its_aim_without_refusing_too_much():
