@@ -126,7 +126,7 @@ and file sizes are exact; memory is the peak of the whole process, TensorFlow in
 Accuracy with ImageNet weights on smears is not measured here, for want of the weights and of a GPU; one command each:
 `alledge reproduce --table 5 --data DIR --split CSV` (and 6, 7, 8; `--backbones NAME --weights FILE` for one at a time).
 `--protocol leaky` beside it shows what the leak of the paper's order is worth. What was measured of MobileNetV2
-stands in [taleghani.md](taleghani.md).
+stands in [taleghani.md](taleghani.md) and [reproduce.md](reproduce.md).
 """
 
 
