@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from alledge.palette import stain_figures
+from alledge.palette import FIGURES, stain_figures
 
 Array = NDArray[np.floating[Any]]
 TEMPERATURES = np.geomspace(0.25, 8.0, 121)  # wide enough for any network that learned something
@@ -121,6 +121,11 @@ def gate_figures(embeddings: Array, stains: Array) -> NDArray[np.float64]:
         edges = np.linspace(0, wide.shape[1], WIDEST + 1).astype(int)
         wide = np.add.reduceat(wide, edges[:-1], axis=1) / np.diff(edges)
     return np.concatenate([wide, stains], axis=1)
+
+
+def gate_width(embedding: int) -> int:
+    """How many numbers `gate_figures` makes of an embedding of so many."""
+    return min(embedding, WIDEST) + FIGURES
 
 
 def apply_temperature(probabilities: Array, temperature: float) -> NDArray[np.float64]:

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alledge.bundle import Bundle
+from alledge.calibration import gate_width
 from alledge.errors import BundleRefused
-from alledge.palette import FIGURES, stain_figures
+from alledge.palette import stain_figures
 from alledge.preprocess import Prepared, prepare_field, resize
 from alledge.verdict import Verdict
 
@@ -46,7 +47,7 @@ class Pipeline:
     """
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
-        gate, wanted = bundle.manifest.calibration.gate, bundle.manifest.embedding.shape[-1] + FIGURES
+        gate, wanted = bundle.manifest.calibration.gate, gate_width(bundle.manifest.embedding.shape[-1])
         if gate is not None and {len(gate.whiten), *map(len, gate.whiten), *map(len, gate.means)} != {wanted}:
             raise BundleRefused(f"{bundle.path}: expected a domain gate of {wanted} numbers (embedding and stain), "
                                 f"received one of {len(gate.whiten)}; convert the run again with this version")

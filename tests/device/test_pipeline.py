@@ -13,7 +13,7 @@ import pytest
 
 import alledge
 from alledge.bundle import Bundle
-from alledge.calibration import Calibration, DomainGate
+from alledge.calibration import Calibration, DomainGate, gate_width
 from alledge.device import quality
 from alledge.device.camera import Frame
 from alledge.device.decide import decide
@@ -24,6 +24,7 @@ from alledge.device.selftest import replay
 from alledge.device.stages import Answer, Shot, infer, prepare
 from alledge.errors import BundleRefused, UsageError
 from alledge.labels import LABELS
+from alledge.palette import FIGURES
 from alledge.synthetic import draw_field
 
 GOOD = measure(draw_field("pre_b", 3, 224).rgb)
@@ -193,6 +194,18 @@ def test_an_empty_field_is_inconclusive(onnx_bundle: Bundle) -> None:
         verdict = Pipeline(onnx_bundle, engine)(np.full((128, 128, 3), 225, np.uint8))
     assert not verdict.conclusive
     assert any("no stained cell" in reason for reason in verdict.reasons)
+
+
+def test_an_embedding_wider_than_the_gate_is_measured_as_in_training(
+        tmp_path: Path, bundle_of: Any, onnx_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alledge.calibration.WIDEST", 2)
+    width = gate_width(100)
+    gate = DomainGate(means=[[0.0] * width] * 4, whiten=np.eye(width).tolist(), threshold=1e6)
+    bundle = bundle_of(tmp_path / "b.alledge", onnx_of(), calibration=Calibration(gate=gate))
+    with closing(open_engine(bundle)) as engine:
+        verdict = Pipeline(bundle, engine)(draw_field("pre_b", 1).rgb)
+    assert width == 2 + FIGURES < bundle.manifest.embedding.shape[-1] + FIGURES
+    assert verdict.gates["distance"] < verdict.gates["distance_most"]
 
 
 def test_a_gate_that_does_not_fit_is_refused(tmp_path: Path, bundle_of: Any, onnx_of: Any) -> None:
