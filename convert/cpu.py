@@ -1,4 +1,4 @@
-"""Target `cpu`: full-integer TFLite for LiteRT (XNNPACK), attention as Keras writes it.
+"""Target `cpu`: full-integer TFLite for LiteRT (XNNPACK), the same bytes on x86-64 and ARM.
 
 Input and output are uint8: a full-integer graph would only append a DEQUANTIZE to give floats, with the same 256
 levels, so a device does that in one line of NumPy and one engine serves both this target and the Edge TPU.
@@ -20,18 +20,22 @@ from .trained import OUTPUTS, Trained, ranging_tensors
 
 
 def convert(trained: Trained, options: Options) -> Converted:
-    """Quantise the network as it is.
+    """Quantise the network, its attention without a SOFTMAX over many rows.
 
     Raises:
         DataError: when a layer cannot be expressed in 8-bit integers.
     """
-    content = quantise_run(trained, trained.model)
+    from .attention import with_attention
+    from .cpu_attention import LookupAttention
+
+    model = with_attention(trained.model, LookupAttention, leave_others=True)
+    content = quantise_run(trained, model)
     tensors = specs(content)
     counts = Counter(operator.op for operator in operators(content))
     rows = tuple(Operation(op, n, True, "integer kernel of LiteRT") for op, n in sorted(counts.items()))
     return Converted(content, "model.tflite", "tflite", tensors["image"], tensors["probs"], tensors["embedding"],
                      kernels(content), rows, INT8_TOLERANCE, slow_kernels=frozenset({BUILTIN}),
-                     layers=errors_of(trained.model, content, ranging_tensors(trained)))
+                     layers=errors_of(model, content, ranging_tensors(trained)))
 
 
 def quantise_run(trained: Trained, model: Any, names: Sequence[str] = OUTPUTS) -> bytes:

@@ -22,45 +22,18 @@ from alledge.errors import DataError
 Weights = NDArray[np.float32]
 
 
-def with_attention(model: Any, form: type["TableAttention"]) -> Any:
-    """A copy of a model, sharing its weights, in which every attention layer has the given form.
+class TableAttention(keras.layers.Layer):
+    """[1, tokens, channels] -> [1, tokens, channels], equal to the attention layer whose weights it is given.
 
     Raises:
-        DataError: when a layer attends to something other than its own input, with a mask, or with values of another
-            width than its keys.
+        DataError: when that layer's values are of another width than its keys.
     """
-    def call(layer: Any, *inputs: Any, **options: Any) -> Any:
-        if isinstance(layer, keras.layers.MultiHeadAttention):
-            return _attend(form, layer, *inputs, **options)
-        if isinstance(layer, keras.layers.GlobalAveragePooling1D):  # the Edge TPU averages over rows and columns only
-            tokens, channels = inputs[0].shape[1:]
-            column = keras.layers.Reshape((tokens, 1, channels), name=f"{layer.name}_column")(inputs[0])
-            return keras.layers.GlobalAveragePooling2D(name=f"{layer.name}_table")(column)
-        return layer(*inputs, **options)
-
-    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
-
-
-def has_attention(model: Any) -> bool:
-    """Whether there is anything to re-express."""
-    return any(isinstance(layer, keras.layers.MultiHeadAttention) for layer in model.layers)
-
-
-def _attend(form: type["TableAttention"], layer: Any, query: Any, value: Any, key: Any = None, **options: Any) -> Any:
-    masked = [name for name, option in options.items() if option is not None and option is not False]
-    if query is not value or key not in (None, query) or masked or len(query.shape) != 3:
-        raise DataError(f"layer {layer.name!r}: only plain self-attention over [n, tokens, channels] can be "
-                        f"re-expressed for the Edge TPU, received {masked or 'different query, key or value'}")
-    if layer.value_dense.kernel.shape[-1] != layer.key_dim:
-        raise DataError(f"layer {layer.name!r}: expected values as wide as keys ({layer.key_dim}), received "
-                        f"{layer.value_dense.kernel.shape[-1]}; train without value_dim to convert for the Edge TPU")
-    return form(layer)(query)
-
-
-class TableAttention(keras.layers.Layer):
-    """[1, tokens, channels] -> [1, tokens, channels], equal to the attention layer whose weights it is given."""
 
     def __init__(self, trained: Any) -> None:
+        if trained.value_dense.kernel.shape[-1] != trained.key_dim:
+            raise DataError(f"layer {trained.name!r}: expected values as wide as keys ({trained.key_dim}), received "
+                            f"{trained.value_dense.kernel.shape[-1]}; train without value_dim to convert for the Edge "
+                            "TPU")
         super().__init__(name=f"{trained.name}_table")
         self.heads = trained.num_heads
         self.width = trained.num_heads * trained.key_dim

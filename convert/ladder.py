@@ -96,7 +96,8 @@ def climb(trained: Trained, compiler: Compiler | None, allow_cpu_fallback: bool)
 
 def _rungs(model: Any) -> Iterator[tuple[str, Callable[[Any], tuple[Any, Any]]]]:
     """Name and (model -> whole or trunk, None or head)."""
-    from .edge_attention import ReplicatedAttention, TableAttention, has_attention
+    from .attention import has_attention
+    from .edge_attention import ReplicatedAttention, TableAttention
     from .edge_tokens import TokenAttention
 
     forms = {"table": TableAttention, "replicated": ReplicatedAttention, "tokens": TokenAttention}
@@ -108,7 +109,7 @@ def _rungs(model: Any) -> Iterator[tuple[str, Callable[[Any], tuple[Any, Any]]]]
 
 
 def _whole(form: type[Any], model: Any) -> tuple[Any, None]:
-    from .edge_attention import with_attention
+    from .attention import with_attention
 
     return with_attention(model, form), None
 

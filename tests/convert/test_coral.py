@@ -407,17 +407,6 @@ def test_a_layer_without_an_integer_form_is_named(run_copy, kind, target, said, 
         convert(run=run_copy, target=target)
 
 
-def test_attention_that_cannot_be_re_expressed_is_named(trained_run):
-    import keras
-
-    from alledge.convert.edge_attention import TableAttention, with_attention
-
-    tokens = keras.Input((16, 8))
-    wide = keras.layers.MultiHeadAttention(2, 4, value_dim=6, name="wide")(tokens, tokens)
-    with pytest.raises(DataError, match=r"layer 'wide': expected values as wide as keys \(4\), received 6"):
-        with_attention(keras.Model(tokens, wide), TableAttention)
-
-
 def test_finishing_a_signed_bundle_needs_a_key(conversion, stand_in, tmp_path):
     made = conversion("coral").bundle
     path, key = tmp_path / "signed.alledge", new_key(tmp_path / "lab.pem")

@@ -13,7 +13,7 @@ from alledge.convert import tflite_run as judging
 from alledge.convert.targets import TARGETS, parse_target
 from alledge.convert.tflite_graph import min_runtime_version, operators
 from alledge.convert.tflite_run import kernels
-from alledge.convert.trained import open_trained, predict, tensors
+from alledge.convert.trained import open_trained, predict
 from alledge.device.engine import _tensors as on_board
 from alledge.errors import GateNotMet, UsageError
 from alledge.images import decode_image
@@ -88,9 +88,16 @@ def test_coral_uses_only_operations_of_the_table_and_claims_no_mapping(conversio
     assert any("--finish" in line for line in done.warnings)
 
 
-def test_the_lint_refuses_keras_own_attention(conversion):
+def test_the_lint_refuses_the_attention_of_target_cpu(conversion):
     refused = {row.op for row in linting.lint(conversion("cpu").bundle.model).refused}
-    assert {"BATCH_MATMUL", "SOFTMAX", "FULLY_CONNECTED"} <= refused
+    assert {"BATCH_MATMUL", "EXP", "FULLY_CONNECTED"} <= refused
+
+
+def test_target_cpu_has_softmax_over_single_rows_only(conversion):
+    """Over many rows TFLite's int8 kernels give other bytes on ARM than on x86-64 (docs/results/arm64.md)."""
+    found = operators(conversion("cpu").bundle.model)
+    assert [op.outputs[0].shape for op in found if op.op == "SOFTMAX"] == [(1, 4)]
+    assert sum(op.op == "EXP" for op in found) == 2
 
 
 @pytest.mark.parametrize(("fault", "word"), [({"dynamic": True}, "dynamic"), ({"dtype": "FLOAT32"}, "FLOAT32")])
@@ -100,19 +107,6 @@ def test_a_float_or_dynamic_tensor_is_not_for_an_edge_tpu(conversion, monkeypatc
     monkeypatch.setattr(linting, "operators", lambda content: (spoilt, *rest))
     with pytest.raises(GateNotMet, match=word):
         linting.check_static_integer(b"")
-
-
-def test_table_attention_equals_keras_attention_in_float(trained_run):
-    from alledge.convert.edge_attention import TableAttention, with_attention
-
-    with quiet():
-        trained = open_trained(trained_run)
-        expected = predict(trained, trained.held_out).probs[::13]
-        model = with_attention(trained.model, TableAttention)
-        tiles = tensors(trained.held_out.pixels[::13], trained.record.preprocessing)
-        received = np.concatenate([np.asarray(model(tile)["probs"]) for tile in tiles])
-    assert not any(type(layer).__name__ == "MultiHeadAttention" for layer in model.layers)
-    assert np.abs(received - expected).max() <= 1e-4
 
 
 @pytest.mark.parametrize("target", TARGETS)
