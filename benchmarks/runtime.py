@@ -199,7 +199,6 @@ def page(rounds: list[dict[str, float]], paced: list[dict[str, float]], rss: flo
     each = {name: spread([r[name] for r in rounds], digits)
             for name, digits in (("whole", 0), ("bare", 0), ("whole_cpu", 2), ("bare_cpu", 2))}
     cost = spread([r["whole_cpu"] / r["bare_cpu"] for r in rounds])
-    rested = spread([p["total"] / p["alone_rested"] for p in paced])
     (early, files), (late, files_late) = ends
     return f"""# The runtime against the bare engine
 
@@ -218,8 +217,8 @@ Fields a second: {each['whole']} of a run, {each['bare']} of the bare engine. CP
 
 Milliseconds of one field at a time, median of each stage; `total` has the ways between them, too; `besides`: what
 it has beyond segmentation and inference, the disk included. `alone`: segmentation and inference of one field after the
-other; `alone_rested`: the same two with as long a rest before each as the run has, so that caches are cold. Against
-that, all of it takes {rested} times as long.
+other; `alone_rested`: the same two with as long a rest before each as the run has, so that caches are cold and the
+processor has to wake. A run that is asked for single fields always rests, so that ratio compares like with like.
 
 | {' | '.join(paced[0])} |
 |{'---|' * len(paced[0])}
@@ -238,12 +237,13 @@ open files from {files} to {files_late}. (That run draws its fields first, which
 
 def targets(rounds: list[dict[str, float]], paced: list[dict[str, float]], rss: float) -> tuple[str, ...]:
     """The rows of what was asked for."""
-    besides = [p["besides"] for p in paced]
-    shares, times = [r["whole"] / r["bare"] for r in rounds], [p["total"] / p["alone"] for p in paced]
+    besides, shares = [p["besides"] for p in paced], [r["whole"] / r["bare"] for r in rounds]
+    alike, warm = ([p["total"] / p[alone] for p in paced] for alone in ("alone_rested", "alone"))
     return (row("throughput over that of `engine.infer` alone", shares, f"{LEAST_THROUGHPUT} or more",
                 float(np.median(shares)) >= LEAST_THROUGHPUT),
-            row("one field at a time: all of it over segmentation and inference alone", times,
-                f"{MOST_LATENCY} or less", float(np.median(times)) <= MOST_LATENCY),
+            *(row(f"one field at a time: all of it over segmentation and inference alone, {how}", times,
+                  f"{MOST_LATENCY} or less", float(np.median(times)) <= MOST_LATENCY)
+              for how, times in (("both at rest before", alike), ("those without a rest", warm))),
             row("one field at a time: all besides segmentation and inference, ms", besides, f"under {MOST_BESIDES_MS}",
                 float(np.median(besides)) < MOST_BESIDES_MS, ""),
             row("peak memory of `alledge run` on files, MiB", [rss], f"{MOST_RSS} or less", rss <= MOST_RSS, ""))

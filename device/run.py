@@ -1,7 +1,7 @@
 """A run: its stages side by side, each at its own pace, and the promise that holds them together.
 
 A field is acknowledged (shown, reported) only after its result is on disk. The camera is read, fields are prepared, the
-model is asked, results are decided, put to disk and shown in a thread each, a field ahead of whoever waits (`ahead`);
+model is asked, results are decided, put to disk and shown in a thread each, ahead of whoever waits (`ahead`);
 this thread waits for the disk, hands on to the display and reports.
 """
 
@@ -32,6 +32,7 @@ from .supervised import Supervised
 from .trigger import Press
 
 BEAT_S = 0.5  # how often the loop looks up when no field comes
+PREPARED = 2  # fields ready for the model: with one, it waits each time that another thread had the processor first
 AT_ONCE = 16  # results that may wait for the disk together: a slow card takes as long for one as for all of them
 
 
@@ -137,7 +138,8 @@ def side_by_side(station: Station, stop: threading.Event, frames: int | None,
             shots = ahead(one_a_press(captured, station.trigger, stop), "capture")
         else:
             shots = captured  # a thread of its own would cost more than it gains: the camera is read in one already
-        sights = ahead(prepare(pipeline, into("prepare", shots), model, frames, archived), "prepare")
+        sights = ahead(prepare(pipeline, into("prepare", shots), model, frames, archived), "prepare",
+                       PREPARED)
         answers = infer(pipeline, into("infer", sights))
         try:
             yield ahead(keep(pipeline, into("keep", answers), station.database, storage if archived else None,
