@@ -66,7 +66,7 @@ CHECKING_MODEL = Notice("Model update", "The new model shows what it can.", "Ple
 
 def installed(identity: str, words: str) -> Notice:
     """A model was installed and kept, or is on trial, and what was seen of it."""
-    return Notice("Model update", _sentence(words), f"In use: {identity}.", Tone.READY)
+    return Notice("Model update", _sentence(words), f"In use: {identity}", Tone.READY)
 
 
 def rolled_back(why: str) -> Notice:

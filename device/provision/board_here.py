@@ -13,7 +13,7 @@ from .tree import Tree
 _SYSTEMD = Path("/run/systemd/system")
 _RELOAD = (["systemctl", "daemon-reload"], ["udevadm", "control", "--reload-rules"],
            ["systemctl", "try-restart", "alledge.service"])
-_STOP = ["systemctl", "stop", "alledge.service", "alledge-backup.timer", "alledge-clocks.service"]
+_STOP = ["systemctl", "stop", "alledge.service", "alledge-backup.timer", "alledge-drop.path", "alledge-clocks.service"]
 
 
 def check_machine(board: Board, tree: Tree) -> None:

@@ -54,10 +54,10 @@ class Board:
     packages: tuple[Package, ...] = ()
     card: bool = True
     boot: str = ""
-    rules: tuple[str, ...] = ("90-alledge-model.rules",)
+    rules: tuple[str, ...] = ("60-alledge-devices.rules", "90-alledge-model.rules")
     units: tuple[str, ...] = ("alledge.service", "alledge-backup.service", "alledge-backup.timer",
-                              "alledge-model@.service")
-    enabled: tuple[str, ...] = ("alledge.service", "alledge-backup.timer")
+                              "alledge-drop.path", "alledge-drop.service", "alledge-model@.service")
+    enabled: tuple[str, ...] = ("alledge.service", "alledge-backup.timer", "alledge-drop.path")
     drop_in: str = ""
 
 
@@ -81,7 +81,7 @@ BOARDS = {board.name: board for board in (
     Board("rpi-coral", "Raspberry Pi 4 or 5 with a Coral USB Accelerator", "aarch64", _RASPBERRY_PI_OS, _PI_EXTRAS,
           "Raspberry Pi", _PI_WHEELS,
           (_PICAMERA2, *_PINS, Package("libedgetpu1-std", "the Edge TPU", "Google's repository, docs/engines.md")),
-          boot="rpi-config.txt", rules=("60-alledge-coral.rules", "90-alledge-model.rules")),
+          boot="rpi-config.txt", rules=("60-alledge-coral.rules", *Board.rules)),
     Board("jetson-nano", "Jetson Nano, JetPack 4.6", "aarch64", (_UBUNTU_18,),
           _JETSON_EXTRAS, "Jetson Nano", (), (_TENSORRT,), units=_JETSON_UNITS,
           drop_in="jetson.conf"),

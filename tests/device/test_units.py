@@ -39,11 +39,13 @@ def analysed(*arguments: object) -> str:
 
 @needs_systemd
 def test_systemd_finds_nothing_wrong_with_the_units(installed: Path) -> None:
-    assert analysed("verify", *sorted(installed.glob("alledge*.service")), installed / "alledge-backup.timer") == ""
+    assert analysed("verify", *sorted(installed.glob("alledge*.service")), installed / "alledge-backup.timer",
+                    installed / "alledge-drop.path") == ""
 
 
 @needs_systemd
 @pytest.mark.parametrize("unit", ["alledge.service", "alledge-backup.service", "alledge-clocks.service",
+                                  "alledge-drop.service",
                                   "alledge-model@sda1.service"])
 def test_little_is_exposed(installed: Path, unit: str) -> None:
     found = re.search(r"Overall exposure level for \S+: ([\d.]+)",
@@ -64,7 +66,7 @@ def test_the_user_is_made_with_its_groups(tmp_path: Path) -> None:
 
 def test_what_the_units_run_exists_and_is_documented() -> None:
     run = re.findall(rf"^ExecStart={PROGRAM} (.+)$", "\n".join(unit.read_text() for unit in UNITS.iterdir()), re.M)
-    assert len(run) == 3
+    assert len(run) == 4
     for line in run:
         words = line.split()
         assert words[0] in COMMANDS

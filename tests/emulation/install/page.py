@@ -1,11 +1,15 @@
 """docs/results/device-install-BOARD.md."""
 
 import datetime
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+_APART = """ Probabilities may be apart by the bundle's tolerance: TFLite computes an int8 SOFTMAX in another way on
+ARM ([arm64.md](arm64.md))."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,8 @@ def write_page(path: Path, proof: Proof, pack_bytes: int, minutes: float) -> Non
     path.write_text(f"""# A clean {machine} system becomes the device, and is itself again
 
 Command: `sudo nice .venv/bin/python tests/emulation/install/run.py --board {proof.board}
---kill-after {proof.kill_after:g} --pack FILE`, {datetime.date.today()}, {minutes:.0f} minutes on a busy x86-64 machine
-of 2 cores, Linux {platform.release().split('-')[0]}.
+--kill-after {proof.kill_after:g} --pack FILE --drawn FILE`, {datetime.date.today()}, {minutes:.0f} minutes
+on a busy x86-64 machine of {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}.
 
 {how} A clean Debian 12 for {machine} (its packages unpacked, `config.txt` a stand-in for Raspberry Pi OS's), in a
 cage without any network, gets one file: that of `alledge device pack --board {proof.board} --python 3.11`,
@@ -54,8 +58,9 @@ put in place and not started, and neither `config.txt` nor udev's rules met the 
 |---|---|---|
 {points}
 
-The shipped model has learned from real smears, so that drawn fields, which are not like those, are rightly
-inconclusive; shown is that it says the same as the machine outside.
+The shipped model (`first.alledge`) has learned from real smears, so that drawn fields, which are not like those, are
+rightly inconclusive; `drawn.alledge` is the one of `alledge demo`, which learned drawn smears. Outside is this
+machine's own processor.{_APART if proof.emulated else ''}
 
 ## What was changed
 

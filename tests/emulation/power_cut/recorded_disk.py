@@ -18,6 +18,7 @@ MIB = 32
 TOOLS = ("qemu-storage-daemon", "mke2fs", "e2fsck", "losetup", "mount", "umount", "unshare")
 _LOG_GIB = 4  # sparse: room for what is written
 _WAIT_S = 30
+_MENDED = 1 | 2  # e2fsck(8): errors corrected, and a restart is due
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,18 @@ def mounted(image: Path, folder: Path) -> Iterator[None]:
 def sound(image: Path) -> bool:
     """Whether e2fsck finds nothing to complain about in an unmounted file system."""
     return subprocess.run(["e2fsck", "-f", "-n", image], capture_output=True, check=False).returncode == 0
+
+
+def repair(image: Path) -> str:
+    """What e2fsck says while it repairs a file system that the kernel refuses, as someone would with the card at hand.
+
+    Raises:
+        subprocess.CalledProcessError: when there is nothing left to repair.
+    """
+    done = subprocess.run(["e2fsck", "-f", "-y", image], capture_output=True, text=True, check=False)
+    if done.returncode & ~_MENDED:
+        raise subprocess.CalledProcessError(done.returncode, done.args, done.stdout, done.stderr)
+    return done.stdout + done.stderr
 
 
 def missing() -> list[str]:

@@ -11,7 +11,8 @@ result told, and each command that ended, stands how many requests the disk had 
 Then the power goes after a random request: what was written after the last flush is there or not, write by write and
 sector by sector. This machine's kernel mounts what is left, and replays its journal. Every result told before the cut
 must be there with its hash and picture, the chain verify, the next result be kept; a device must start with a verified
-model, the last one reported as kept or the next, and take another. e2fsck must find nothing.
+model, the last one reported as kept or the next, and take another. e2fsck must find nothing. A disk that the kernel
+refuses is counted, repaired by e2fsck and held to the same.
 
 --careless is the control: the same, and the program's flushes do nothing (no_flush.c, compiled with cc); something must
 be lost. The kernel still flushes for itself, so the file system stays sound.
@@ -26,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ sys.path.insert(0, str(TREE / "benchmarks"))
 import numpy as np  # noqa: E402
 import slot_power  # noqa: E402
 import store_power  # noqa: E402
-from recorded_disk import RecordedDisk, missing, mounted, recorded, sound  # noqa: E402
+from recorded_disk import RecordedDisk, missing, mounted, recorded, repair, sound  # noqa: E402
 from slot_kills import FIT, Lab, make_lab  # noqa: E402
 from write_log import Disk  # noqa: E402
 
@@ -45,7 +47,8 @@ from alledge.images import write_png  # noqa: E402
 from alledge.synthetic import draw_field  # noqa: E402
 
 ALONE = "ALLEDGE_POWER_CUT"  # set in the mount namespace, where nobody else sees these disks
-UNSOUND = ("not_mountable", "not_readable", "not_sound")
+UNSOUND = ("not_repairable", "not_readable", "not_sound")
+TORN = "Superblock checksum does not match superblock"  # e2fsck's words
 Judge = Callable[[Path, int, dict[str, int]], None]
 
 
@@ -156,21 +159,35 @@ def cut_again_and_again(work: Path, disk: RecordedDisk, cuts: int, chance: rando
     held, image, folder = Disk(disk.begin, entries), work / "cut.img", work / "cut"
     folder.mkdir()
     found |= {"requests": len(entries), "flushes": sum(entry.flush for entry in entries), "cuts": 0,
-              **dict.fromkeys(UNSOUND, 0)}
+              **dict.fromkeys(("not_mountable", "of_these_superblock_torn", *UNSOUND), 0)}
     for end in places:
         image.write_bytes(held.cut(end, chance))
         found["cuts"] += 1
         if found["cuts"] % 20 == 0:
             print(f"{found['cuts']} of {cuts} cuts", file=sys.stderr, flush=True)
-        try:
-            with mounted(image, folder):
-                judge(folder, end, found)
-        except subprocess.CalledProcessError:
+        if not _judged(image, folder, end, judge, found):
             found["not_mountable"] += 1
-        except OSError:
-            found["not_readable"] += 1
+            try:
+                found["of_these_superblock_torn"] += TORN in repair(image)
+                found["not_repairable"] += not _judged(image, folder, end, judge, found)
+            except subprocess.CalledProcessError:
+                found["not_repairable"] += 1
         found["not_sound"] += not sound(image)
     return {**found, "writes_dropped": held.dropped, "writes_torn": held.torn}
+
+
+def _judged(image: Path, folder: Path, end: int, judge: Judge, found: dict[str, int]) -> bool:
+    """Judge what is on a disk; False when the kernel does not mount it."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(mounted(image, folder))
+        except subprocess.CalledProcessError:
+            return False
+        try:
+            judge(folder, end, found)
+        except OSError:
+            found["not_readable"] += 1
+    return True
 
 
 if __name__ == "__main__":
