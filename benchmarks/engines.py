@@ -1,6 +1,6 @@
 """Which library runs the shipped network fastest, float or int8, one thread or two? Writes docs/results/engines.md.
 
-    python benchmarks/engines.py [--rounds 15] [--tflite-runtime PYTHON] [--models FOLDER] [--out FILE]
+    python benchmarks/engines.py [--rounds 40] [--tflite-runtime PYTHON] [--models FOLDER] [--out FILE]
 
 The network that comes with the package in four forms: int8 and float32 TFLite, int8 (QDQ) and float32 ONNX. They are
 made once, by the project's own converters, and kept in FOLDER. Each library has a process of its own
@@ -124,7 +124,7 @@ def form_table(loops: dict[Key, Loop], taken: dict[Key, Taken]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--models", type=Path, default=Path("build/bench/models"))
     parser.add_argument("--tflite-runtime", type=Path, default=OLD, metavar="PYTHON")
     parser.add_argument("--make", action="store_true", help=argparse.SUPPRESS)
