@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -45,14 +45,19 @@ class Prepared:
     """A field on its way into a model.
 
     Attributes:
-        tensor: float32 [size, size, channels].
-        tile: uint8 [size, size, channels] that it was made of; the first three channels are RGB.
+        tile: uint8 [size, size, channels]; the first three channels are RGB.
         mask: where the nuclei are.
+        preprocessing: what it was made with.
     """
 
-    tensor: NDArray[np.float32]
     tile: NDArray[np.uint8]
     mask: Mask
+    preprocessing: Preprocessing
+
+    @cached_property
+    def tensor(self) -> NDArray[np.float32]:
+        """The model's input in real numbers, float32 [size, size, channels]."""
+        return scale(self.tile, self.preprocessing)
 
 
 def prepare(rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
@@ -74,7 +79,7 @@ def prepare_field(rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> Prepa
     mask = segment(tile, "stain" if preprocessing.segment == "none" else preprocessing.segment)
     shown = tile if preprocessing.segment == "none" else keep_inside(tile, mask)
     tile = _beside(shown, nucleus_weight(mask.pixels)) if preprocessing.nuclei else shown
-    return Prepared(scale(tile, preprocessing), tile, mask)
+    return Prepared(tile, mask, preprocessing)
 
 
 def nucleus_weight(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -122,24 +127,27 @@ def keep_inside(rgb: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
 
 def scale(tile: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
     """uint8 [..., H, W, channels] to the float32 tensor the model was trained on, same shape."""
-    told = preprocessing.nuclei
-    factor = (*preprocessing.scale, *((_WEIGHT_SCALE,) if told else ()))
-    offset = (*preprocessing.offset, *((_WEIGHT_OFFSET,) if told else ()))
+    return np.asarray(look_up(tile, levels_of(preprocessing)), np.float32)
+
+
+def look_up(tile: NDArray[np.uint8], levels: NDArray[np.generic]) -> NDArray[np.generic]:
+    """What tables of 256 numbers, [1, 256] or [1, 256, channels], say of uint8 [..., H, W, channels]; same shape."""
     rows = tile.reshape(-1, *tile.shape[-2:])
-    levels = _levels(factor, offset)
     if levels.ndim == 2:
         rows = rows.reshape(len(rows), -1)
-    return np.asarray(cv2.LUT(rows, levels), np.float32).reshape(tile.shape)
+    return np.asarray(cv2.LUT(rows, levels)).reshape(tile.shape)
 
 
 @lru_cache
-def _levels(factor: tuple[float, ...], offset: tuple[float, ...]) -> NDArray[np.float32]:
-    """What each level becomes: [1, 256, channels], or [1, 256] where the channels do not differ.
+def levels_of(preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """What each level of a tile becomes: float32 [1, 256, channels], or [1, 256] where the channels do not differ.
 
     Looking it up costs a fifth of computing it for every pixel, and a tenth in one table for all.
     """
-    scaled = np.multiply(np.arange(256)[:, None], np.array(factor, np.float32), dtype=np.float32)
-    levels = np.add(scaled, np.array(offset, np.float32))[None]
+    told = preprocessing.nuclei
+    factor = np.array((*preprocessing.scale, *((_WEIGHT_SCALE,) if told else ())), np.float32)
+    offset = np.array((*preprocessing.offset, *((_WEIGHT_OFFSET,) if told else ())), np.float32)
+    levels = np.add(np.multiply(np.arange(256)[:, None], factor, dtype=np.float32), offset)[None]
     return levels[..., 0].copy() if (levels == levels[..., :1]).all() else levels
 
 

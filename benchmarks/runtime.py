@@ -40,8 +40,10 @@ from alledge.device.screen import screen
 from alledge.device.sink.sqlite import SqliteSink
 from alledge.device.words import words
 from alledge.images import write_png
+from alledge.manifest import Manifest
 from alledge.palette import stain_figures
 from alledge.preprocess import prepare_field, resize
+from alledge.quantisation import stored_input
 from alledge.synthetic import draw_field
 from alledge.verdict import Verdict
 
@@ -66,10 +68,15 @@ def config(folder: Path, trigger: bool = False) -> DeviceConfig:
                         results=ResultSettings(database=folder / "results.db", floor=0))
 
 
+def given(rgb: NDArray[np.uint8], manifest: Manifest) -> NDArray[np.generic]:
+    """What a run gives its model of a field."""
+    return stored_input(prepare_field(rgb, manifest.preprocessing), manifest.input)
+
+
 def bare(fields: int) -> tuple[float, float]:
     """Fields a second and CPU milliseconds a field of `engine.infer` alone."""
     bundle = Bundle.open(reference.BUNDLE)
-    tensor = prepare_field(draw_field("pre_b", 1).rgb, bundle.manifest.preprocessing).tensor
+    tensor = given(draw_field("pre_b", 1).rgb, bundle.manifest)
     with closing(open_engine(bundle)) as engine:
         for _ in range(SETTLED):
             engine.infer(tensor)
@@ -112,7 +119,7 @@ def alone(pause_s: float = 0.0) -> float:
         for _ in range(PACED + SETTLED):
             sleep(pause_s)
             start = perf_counter()
-            engine.infer(prepare_field(resize(field, settings.size), settings).tensor)
+            engine.infer(given(resize(field, settings.size), bundle.manifest))
             taken.append((perf_counter() - start) * 1e3)
     return float(np.median(taken[SETTLED:]))
 
@@ -172,8 +179,9 @@ def parts(fields: int) -> dict[str, float]:
             figures = step("camera watch", measure, rgb)
             seen = seen.after(figures, step("camera watch, faults", fault_of, figures, seen) is None)
             tile = step("resize", resize, rgb, settings.size)
-            prepared = step("segmentation, tensor", prepare_field, tile, settings)
-            output = step("engine", engine.infer, prepared.tensor)
+            prepared = step("segmentation", prepare_field, tile, settings)
+            stored = step("model's input", stored_input, prepared, bundle.manifest.input)
+            output = step("engine", engine.infer, stored)
             figures_of_tile = step("quality", quality.measure, tile)
             stain = step("stain figures", stain_figures, prepared.tile)
             verdict = step("decision", decide, output, calibration, quality.complaints(figures_of_tile), stain)

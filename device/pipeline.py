@@ -11,22 +11,24 @@ from alledge.calibration import gate_width
 from alledge.errors import BundleRefused
 from alledge.palette import stain_figures
 from alledge.preprocess import Prepared, prepare_field, resize
+from alledge.quantisation import stored_input
 from alledge.verdict import Verdict
 
 from . import quality
 from .decide import decide
-from .engine import Engine, Output
+from .engine import Engine, Input, Output
 
 
 @dataclass(frozen=True)
 class Look:
-    """A field before the model: the whole tile uint8 [S, S, 3] and what `prepare()` made of it.
+    """A field before the model: the whole tile uint8 [S, S, 3], what `prepare()` made of it, what the model is given.
 
     What only the decision needs is measured when it is first asked for: a run asks while the model is busy.
     """
 
     tile: NDArray[np.uint8]
     prepared: Prepared
+    given: Input
 
     @cached_property
     def quality(self) -> dict[str, float]:
@@ -68,11 +70,12 @@ class Pipeline:
         """Crop, segment, mask and scale uint8 [H, W, 3] RGB."""
         settings = self.bundle.manifest.preprocessing
         tile = resize(rgb, settings.size)
-        return Look(tile, prepare_field(tile, settings))
+        prepared = prepare_field(tile, settings)
+        return Look(tile, prepared, stored_input(prepared, self.bundle.manifest.input))
 
     def infer(self, look: Look) -> Output:
         """Run the model on a prepared field."""
-        return self.engine.infer(look.prepared.tensor)
+        return self.engine.infer(look.given)
 
     def decide(self, look: Look, output: Output) -> Verdict:
         """The verdict on a field whose model output is known."""

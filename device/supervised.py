@@ -11,13 +11,10 @@ from dataclasses import replace
 from functools import partial
 from threading import Lock, Thread
 
-import numpy as np
-from numpy.typing import NDArray
-
 from alledge.bundle import Bundle
 from alledge.errors import AlledgeError, BackendMissing, BundleRefused, EngineError
 
-from .engine import IN_A_CHILD, Engine, Output, open_engine, stand_in
+from .engine import IN_A_CHILD, Engine, Input, Output, open_engine, stand_in
 from .faults import EngineFault
 from .selftest import replay
 
@@ -98,7 +95,7 @@ class Supervised:
         """Names of the faults that are on now, the cause first."""
         return self._faults(on_cpu=self._main is None and self._spare is not None)
 
-    def infer(self, tensor: NDArray[np.float32]) -> Output:
+    def infer(self, tensor: Input) -> Output:
         """Ask the engine, or its stand-in.
 
         Raises:
@@ -170,7 +167,7 @@ class Supervised:
         if engine is not None:
             engine.close()
 
-    def _stand_in(self, tensor: NDArray[np.float32], cause: EngineError | None = None) -> Output:
+    def _stand_in(self, tensor: Input, cause: EngineError | None = None) -> Output:
         fault = self._fault
         if self._spare is None and self._open_spare is not None:
             open_spare, self._open_spare = self._open_spare, None  # once: what fails would fail at every field

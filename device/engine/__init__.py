@@ -14,6 +14,7 @@ from alledge.manifest import Manifest, TensorSpec
 
 from ..faults import EngineFault
 
+Input = NDArray[np.generic]  # float32, or integers as a quantised model stores its input
 FLOAT_SLACK = 1e-3  # how far the sum of four float32 (or half-precision) probabilities may be from 1
 MAX_PROBS_SCALE = 1 / 64  # quantisation step; softmax in 8 bits has 1/256
 MAX_THREADS = 64
@@ -55,8 +56,8 @@ class Engine(Protocol):
     def name(self) -> str:
         """The back end's; what a supervised one says may change from field to field."""
 
-    def infer(self, tensor: NDArray[np.float32]) -> Output:
-        """Run the model on float32 [S, S, 3].
+    def infer(self, tensor: Input) -> Output:
+        """Run the model on [S, S, channels].
 
         Raises:
             EngineError: when it fails, or returns something that is not a probability vector; an `EngineFault` where
@@ -99,7 +100,7 @@ class _Checked:
         self._slack = FLOAT_SLACK + len(LABELS) * step  # each may be off by one quantisation step
         self._width = manifest.embedding.shape[-1]
 
-    def infer(self, tensor: NDArray[np.float32]) -> Output:
+    def infer(self, tensor: Input) -> Output:
         """Run the engine and check what it says."""
         output = self._engine.infer(tensor)
         self._demand(output.embedding, self._width, f"an embedding of {self._width} finite numbers")

@@ -64,7 +64,7 @@ class Network:
             self._child.close()
             raise EngineFault("engine-wrong-shape", str(error)) from error
 
-    def __call__(self, tensor: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    def __call__(self, tensor: NDArray[np.generic]) -> list[NDArray[np.float32]]:
         """Flat float32 outputs, in the order that was asked for."""
         self._input[...] = to_stored(tensor, self._image)
         self._child.ask()

@@ -5,14 +5,11 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from alledge.bundle import Bundle
 
 from ..children import environment
 from ..faults import EngineFault
-from . import Output
+from . import Input, Output
 from ._child import Child
 from ._child import Network as ChildNetwork
 from .tflite import Network
@@ -47,8 +44,8 @@ class CoralEngine:
         self._trunk = ChildNetwork("coral", bundle.model, manifest.input,
                                    answers if head is None else head.features, threads=threads)
 
-    def infer(self, tensor: NDArray[np.float32]) -> Output:
-        """Run the network on float32 [S, S, 3]."""
+    def infer(self, tensor: Input) -> Output:
+        """Run the network on [S, S, channels]."""
         found = self._trunk(tensor)
         probs, embedding = found if self._head is None else self._head(*found)
         return Output(probs, embedding)

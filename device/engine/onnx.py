@@ -2,14 +2,12 @@
 
 from typing import Any
 
-import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from alledge.bundle import Bundle
 from alledge.errors import BundleRefused, EngineError
 
-from . import Output
+from . import Input, Output
 from ._tensors import pick, to_real, to_stored
 
 _TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
@@ -41,8 +39,8 @@ class OnnxEngine:
         self._input = inputs[pick(manifest.input, inputs)][0]
         self._wanted = [outputs[pick(spec, outputs)][0] for spec in (manifest.probs, manifest.embedding)]
 
-    def infer(self, tensor: NDArray[np.float32]) -> Output:
-        """Run the network on float32 [S, S, 3]."""
+    def infer(self, tensor: Input) -> Output:
+        """Run the network on [S, S, channels]."""
         manifest = self._manifest
         try:
             probs, embedding = self._session.run(self._wanted, {self._input: to_stored(tensor, manifest.input)})

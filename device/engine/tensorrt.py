@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from alledge.bundle import Bundle
 
 from .. import worker
 from ..build_engine import build_engine, tensorrt_python
-from . import Output
+from . import Input, Output
 from ._child import Child, Network
 
 
@@ -33,8 +30,8 @@ class TensorrtEngine:
         plan = Path(build_engine(bundle)["engine"])
         self._network = Network("tensorrt", plan, manifest.input, (manifest.probs, manifest.embedding), _program())
 
-    def infer(self, tensor: NDArray[np.float32]) -> Output:
-        """Run the network on float32 [S, S, 3]."""
+    def infer(self, tensor: Input) -> Output:
+        """Run the network on [S, S, channels]."""
         probs, embedding = self._network(tensor)
         return Output(probs, embedding)
 

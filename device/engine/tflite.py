@@ -20,7 +20,7 @@ from alledge.errors import BundleRefused, EngineError
 from alledge.manifest import TensorSpec
 from alledge.quiet import quiet
 
-from . import Output
+from . import Input, Output
 from ._tensors import pick, to_real, to_stored
 
 LIBRARY = Interpreter.__module__.split(".")[0]
@@ -48,9 +48,9 @@ class TfliteEngine:
         if head is not None:
             self._networks.append(Network(bundle.path, bundle.head or b"", threads, head.inputs, answers))
 
-    def infer(self, tensor: NDArray[np.float32]) -> Output:
-        """Run the network on float32 [S, S, 3]."""
-        tensors = [tensor]
+    def infer(self, tensor: Input) -> Output:
+        """Run the network on [S, S, channels]."""
+        tensors: Sequence[Input] = [tensor]
         try:
             for network in self._networks:
                 tensors = network(*tensors)
@@ -81,7 +81,7 @@ class Network:
         self._inputs = [_index(inputs, pick(spec, _described(inputs))) for spec in given]
         self._outputs = [_index(outputs, pick(spec, _described(outputs))) for spec in wanted]
 
-    def __call__(self, *tensors: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    def __call__(self, *tensors: Input) -> list[NDArray[np.float32]]:
         """Flat float32 outputs, in the order that was asked for."""
         for place, tensor, spec in zip(self._inputs, tensors, self._given, strict=True):
             self._interpreter.set_tensor(place, to_stored(tensor, spec))

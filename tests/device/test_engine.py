@@ -16,6 +16,9 @@ from alledge.device.engine._tensors import pick, to_real, to_stored
 from alledge.device.selftest import replay
 from alledge.errors import BundleRefused, EngineError, UsageError
 from alledge.manifest import TensorSpec
+from alledge.preprocess import Preprocessing, prepare_field
+from alledge.quantisation import stored_input
+from alledge.synthetic import draw_field
 
 
 @pytest.mark.parametrize(("dtype", "zero"), [("uint8", 128), ("int8", 0)])
@@ -28,6 +31,21 @@ def test_integers_round_clip_and_come_back(dtype: Any, zero: int) -> None:
     assert stored[0, 0] == limits.min
     assert stored[0, -1] == limits.max
     np.testing.assert_allclose(to_real(stored, spec)[1:4], real[1:4], atol=0.51 / 127.5)
+
+
+@pytest.mark.parametrize("preprocessing", [
+    Preprocessing(size=64), Preprocessing(size=64, nuclei=True),
+    Preprocessing(size=64, scale=(0.017, 0.0175, 0.0174), offset=(-2.1, -2.0, -1.8)),
+    Preprocessing(size=64, segment="stain", scale=(1.0,) * 3, offset=(-103.9, -116.8, -123.7), nuclei=True)])
+@pytest.mark.parametrize(("dtype", "zero"), [("uint8", 127), ("int8", -1)])
+def test_looked_up_integers_are_those_of_the_real_numbers(preprocessing: Preprocessing, dtype: Any, zero: int) -> None:
+    prepared = prepare_field(draw_field("pre_b", 3, 96).rgb, preprocessing)
+    reach = float(np.abs(prepared.tensor).max())
+    spec = TensorSpec(name="image", shape=(1, *prepared.tile.shape), dtype=dtype, scale=reach / 120, zero_point=zero)
+    found = stored_input(prepared, spec)
+    assert (found.dtype.name, found.shape) == (dtype, prepared.tile.shape)
+    assert np.array_equal(to_stored(found, spec), to_stored(prepared.tensor, spec))
+    assert stored_input(prepared, spec.model_copy(update={"dtype": "float32"})) is prepared.tensor
 
 
 def test_tensors_are_found_by_name_then_by_shape_and_never_guessed() -> None:
