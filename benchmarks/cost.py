@@ -34,7 +34,8 @@ from alledge.device.words import words
 from alledge.images import decode_image, encode_png
 from alledge.palette import stain_figures
 from alledge.pooling import Pool
-from alledge.preprocess import resize, scale
+from alledge.preprocess import resize
+from alledge.quantisation import stored_input
 from alledge.segmentation import segment
 from alledge.synthetic import draw_field
 from alledge.verdict import Verdict
@@ -65,7 +66,6 @@ def main() -> None:
 
 def of_a_tile(pipeline: Pipeline, sink: SqliteSink, verdict: Verdict, folder: Path) -> dict[str, Step]:
     """All that is done to a field once it is as small as the model wants it."""
-    settings = pipeline.bundle.manifest.preprocessing
     look = pipeline.prepare(draw_field("pre_b", 1).rgb)
     output = pipeline.infer(look)
     _ = look.quality, look.stain
@@ -73,7 +73,7 @@ def of_a_tile(pipeline: Pipeline, sink: SqliteSink, verdict: Verdict, folder: Pa
     picture = screen(verdict, (240, 240), look.tile)
     return {
         "segmentation (`stain`)": partial(segment, look.tile, "stain"),
-        "tensor: each level looked up": partial(scale, look.prepared.tile, settings),
+        "model's input: each level looked up": partial(stored_input, look.prepared, pipeline.bundle.manifest.input),
         "**inference**, int8, one thread": partial(pipeline.infer, look),
         "quality figures": partial(quality.measure, look.tile),
         "stain figures for the domain gate": partial(stain_figures, look.prepared.tile),
@@ -129,8 +129,7 @@ def measured(steps: dict[tuple[str, str], Step], rounds: int) -> dict[tuple[str,
 def sizes_in_bytes(pipeline: Pipeline) -> dict[str, int]:
     """What moves, and how much is computed in the network."""
     look, manifest = pipeline.prepare(draw_field("pre_b", 1).rgb), pipeline.bundle.manifest
-    return {"tile, uint8": look.tile.nbytes, "tensor, float32": look.prepared.tensor.nbytes,
-            f"the model's input, {manifest.input.dtype}": int(np.prod(manifest.input.shape))
+    return {"tile, uint8": look.tile.nbytes, f"the model's input, {manifest.input.dtype}": int(np.prod(manifest.input.shape))
             * np.dtype(manifest.input.dtype).itemsize, "model": len(pipeline.bundle.cpu_model),
             "multiply-accumulates of the model": operations(pipeline.bundle.cpu_model),
             "screen of 240x240": 240 * 240 * 3, "screen of 128x64": 128 * 64 // 8}

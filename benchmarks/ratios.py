@@ -33,7 +33,8 @@ from alledge.device.pipeline import Pipeline
 from alledge.device.screen import screen
 from alledge.device.sink.sqlite import SqliteSink
 from alledge.palette import stain_figures
-from alledge.preprocess import resize, scale
+from alledge.preprocess import resize
+from alledge.quantisation import stored_input
 from alledge.segmentation import segment
 from alledge.synthetic import draw_field
 from alledge.verdict import Verdict
@@ -86,7 +87,7 @@ def of_a_field(pipeline: Pipeline) -> dict[str, Step]:
         "segmentation, paper": partial(segment, look.tile, "paper"),
         "1280x720 made small": partial(resize, frame, settings.size),
         "camera's watch, 1280x720": partial(pixels.measure, frame),
-        "tensor": partial(scale, look.prepared.tile, settings),
+        "model's input": partial(stored_input, look.prepared, pipeline.bundle.manifest.input),
         "inference": partial(pipeline.infer, look),
         "quality figures": partial(quality.measure, look.tile),
         "stain figures": partial(stain_figures, look.prepared.tile),

@@ -50,11 +50,12 @@ class TfliteEngine:
 
     def infer(self, tensor: Input) -> Output:
         """Run the network on [S, S, channels]."""
-        tensors: Sequence[Input] = [tensor]
+        first, *others = self._networks
         try:
-            for network in self._networks:
-                tensors = network(*tensors)
-            probs, embedding = tensors
+            found = first(tensor)
+            for network in others:
+                found = network(*found)
+            probs, embedding = found
             return Output(probs, embedding)
         except (ValueError, RuntimeError) as error:
             raise EngineError(f"engine tflite failed: {str(error).splitlines()[0]}") from error
