@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_STEP = 12  # every so many ends are looked at first, where three clusters are wanted
+_STEP = 20  # every so many ends are looked at first, where three clusters are wanted
+_MIDDLE = 128  # of the levels
+_POWERS = np.power(np.arange(256.0) - _MIDDLE, [[0], [1], [2]])
 _ROUNDING = 1e-12  # of the sum of all squares: costs nearer to each other than that are taken for equal
 _UNREACHABLE = np.triu(np.full((256, 256), np.inf), 1)  # clusters that would end before they start
 
@@ -35,17 +37,17 @@ def cluster_histogram(histogram: NDArray[np.generic], k: int) -> Clusters:
     values = np.flatnonzero(histogram)
     if values.size <= k:
         return Clusters(values.astype(np.float64), values, 0.0)
-    sums = _prefix_sums(values - values[0], histogram[values].astype(np.float64))
+    sums = _prefix_sums(histogram, values)
     edges, inertia = _three_edges(sums) if k == 3 else _best_edges(_interval_costs(sums), k)
-    weight, moment, _ = sums
-    centres = np.diff(moment[edges]) / np.diff(weight[edges]) + values[0]
-    return Clusters(centres, values[edges[:-1]], inertia)
+    at = sums[:2, edges]
+    weight, moment = at[:, 1:] - at[:, :-1]
+    return Clusters(moment / weight + _MIDDLE, values[edges[:-1]], inertia)
 
 
-def _prefix_sums(x: NDArray[np.intp], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[3, n + 1]: sums of w, w x and w x^2 over all values before each index."""
-    sums = np.zeros((3, x.size + 1))
-    np.cumsum([weight, weight * x, weight * x * x], axis=1, out=sums[:, 1:])
+def _prefix_sums(histogram: NDArray[np.generic], values: NDArray[np.intp]) -> NDArray[np.float64]:
+    """[3, n + 1]: sums of w, w x and w x^2 over all of the n values before each index; x counts from the middle."""
+    sums = np.zeros((3, values.size + 1))
+    sums[:, 1:] = np.add.accumulate(_POWERS * histogram, axis=1)[:, values]
     return sums
 
 
@@ -85,31 +87,39 @@ def _best_edges(cost: NDArray[np.float64], k: int) -> tuple[NDArray[np.intp], fl
 
 
 def _three_edges(sums: NDArray[np.float64]) -> tuple[NDArray[np.intp], float]:
-    """`_best_edges` of three clusters, to the byte, but a third of the work.
+    """`_best_edges` of three clusters in a fraction of the work.
 
     Two clusters cost no less the more values they hold, and the third no more the fewer are left. So between two ends
     that were looked at nothing can be better than what the two cost at the first and the third after the last; and
-    where the second cluster starts lies between where it starts for them.
+    where the second cluster starts lies between where it starts for them. What is added up is what clusters save of
+    the sum of all squares: moment^2 / mass, less work than their cost.
     """
-    n = sums.shape[1] - 1
-    first, last = _inertia(sums[:, 1:].copy()), _inertia(sums[:, -1:] - sums[:, :-1])
-    total, start = np.full(n, np.inf), np.zeros(n, np.intp)
+    mass, moment, square = sums
+    n = mass.size - 1
+    first, last = moment * moment, moment[-1] - moment[:-1]
+    first[1:] /= mass[1:]
+    last *= last
+    last /= mass[-1] - mass[:-1]
 
-    def look(ends: NDArray[np.intp], starts: slice) -> NDArray[np.float64]:
-        both = _inertia(sums.take(ends + 1, axis=1)[..., None] - sums[:, None, starts])
-        both += _UNREACHABLE[ends, starts]
-        both += first[starts.start - 1:starts.stop - 1]
-        chosen = both.argmin(1)
-        start[ends] = chosen + starts.start
-        two = both[np.arange(ends.size), chosen]
-        total[ends] = two + last[ends + 1]
-        return two
+    def look(ends: slice, low: int, high: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """The best start of the second cluster, of `low` to `high` - 1, for each end, and what the two save."""
+        spans, saved = mass[ends, None] - mass[low:high], moment[ends, None] - moment[low:high]
+        saved *= saved
+        np.copyto(spans, 1.0, where=spans == 0)
+        saved /= spans  # below zero, and so never the best, where the cluster would end before it starts
+        saved += first[low:high]
+        return saved.argmax(1) + low, saved.max(1)
 
-    ends = np.append(np.arange(1, n - 2, _STEP), n - 2)
-    two = look(ends, slice(1, n))
-    left = np.flatnonzero(two[:-1] + last[ends[1:]] <= total.min() + _ROUNDING * sums[2, -1])
-    if left.size:
-        low, high = ends[left[0]], ends[left[-1] + 1]
-        look(np.arange(low, high + 1), slice(start[low], start[high] + 1))
-    best = int(total.argmin())
-    return np.array([0, start[best], best + 1, n]), float(total[best])
+    ends = slice((n - 3) % _STEP + 2, n, _STEP)
+    start, two = look(ends, 1, n)
+    squares, reach = square[ends], last[ends]
+    most = (two + reach).max()
+    reach = reach + squares
+    reach[1:] += (two - squares)[:-1]
+    left = np.flatnonzero(reach >= most - _ROUNDING * square[-1])
+    before, after = int(left[0]) - 1, int(left[-1])
+    low, earliest = (int(start[before]), ends.start + before * _STEP) if left[0] else (1, 2)
+    ends = slice(earliest, ends.start + after * _STEP + 1)
+    start, two = look(ends, low, int(start[after]) + 1)
+    best = int((two + last[ends]).argmax())
+    return np.array([0, start[best], earliest + best, n]), float(square[-1] - two[best] - last[earliest + best])

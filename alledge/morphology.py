@@ -4,24 +4,32 @@ scipy's default structuring element is the 3x3 cross and everything outside the 
 erosion too; OpenCV needs to be told both.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+_BORDER: dict[str, Any] = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-_OUTSIDE = 128  # any value that is neither background nor foreground
+_OUTSIDE = 255  # above background and holes (0) and foreground (1)
 
 
-def fill_holes(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Close every hole that is not 4-connected to the border (`scipy.ndimage.binary_fill_holes`)."""
-    framed = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+def fill_holes(levels: NDArray[np.uint8], least: int = 1) -> NDArray[np.uint8]:
+    """0/255 mask [H, W] of what is at least `least`, with every hole in it closed that is not 4-connected to the border
+    (`scipy.ndimage.binary_fill_holes`).
+    """
+    framed = np.zeros((levels.shape[0] + 2, levels.shape[1] + 2), np.uint8)
+    inner = framed[1:-1, 1:-1]
+    cv2.threshold(levels, least - 1, 1, cv2.THRESH_BINARY, inner)
     cv2.floodFill(framed, None, (0, 0), _OUTSIDE, flags=4)
-    return np.asarray(cv2.compare(framed[1:-1, 1:-1], _OUTSIDE, cv2.CMP_NE), np.uint8)
+    cv2.threshold(inner, 1, 255, cv2.THRESH_BINARY_INV, inner)
+    return inner
 
 
 def open_close(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """`binary_opening` (drops specks), then `binary_closing` (bridges cracks), one iteration each."""
-    for operation in (cv2.MORPH_OPEN, cv2.MORPH_CLOSE):
-        mask = np.asarray(cv2.morphologyEx(mask, operation, _CROSS, borderType=cv2.BORDER_CONSTANT,
-                                           borderValue=0), np.uint8)
-    return mask
+    changed = np.asarray(cv2.erode(mask, _CROSS, **_BORDER), np.uint8)
+    cv2.dilate(changed, _CROSS, changed, iterations=2, **_BORDER)
+    cv2.erode(changed, _CROSS, changed, **_BORDER)
+    return changed

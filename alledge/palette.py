@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from alledge.planes import split
+
 FIGURES = 6
 _DENSITY = -np.log((np.arange(256) + 1.0) / 256.0)  # of an 8-bit level; 256 would be no glass at all
 GLASS_SHARE = 0.30  # brightest share of a field, by green: bare glass in all but the most crowded fields
@@ -55,7 +57,7 @@ def stain_figures(tile: NDArray[np.uint8]) -> NDArray[np.float64]:
     A lamp that has turned yellow and a white balance multiply a channel, which adds one density to all of it (Beer and
     Lambert); with the density of glass taken off, that cancels.
     """
-    planes = cv2.split(np.ascontiguousarray(tile[::_STEP, ::_STEP, :3]))
+    planes = split(np.ascontiguousarray(tile[::_STEP, ::_STEP, :3]))
     shown = cv2.compare(cv2.max(cv2.max(*planes[:2]), planes[2]), 0, cv2.CMP_GT)
     if not cv2.countNonZero(shown):
         shown = cv2.bitwise_not(shown)

@@ -9,7 +9,7 @@ threshold of the seven levels, or `top=N` keeps the N reddest clusters.
 yellow cast, the paper's failing case, then moves the mask hardly at all (docs/results/segmentation.md).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alledge.errors import UsageError
-from alledge.glass import cumulative, mean_colour, quantile
+from alledge.glass import bright_sums, cumulative, mean_of, quantile
 from alledge.kmeans1d import Clusters, cluster_histogram
 from alledge.morphology import fill_holes, open_close
+from alledge.planes import bands, split
 
 Mode = Literal["none", "paper", "stain"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -31,7 +32,6 @@ BACKGROUND_SHARE = 0.30  # brightest share of the field, by green, that is taken
 NEUTRAL = 230.0  # 8-bit sRGB level the background is balanced to
 MIN_CONTRAST = 12  # levels between the lowest and the highest cluster centre; a bare field stays below
 MIN_COVERAGE = 0.002  # about one small lymphocyte nucleus in a field of the Taleghani data
-_BAND = 2**18  # pixels worked on at a time: what a core's own cache holds
 MAX_COVERAGE = 0.80  # beyond that the cut has fallen into the background
 
 
@@ -97,50 +97,63 @@ def find_cut(histogram: NDArray[np.generic], clusters: Clusters, mode: str, top:
     return int(clusters.lowest[max(len(clusters.lowest) - (top or 1), 0)])
 
 
-def clean(binary: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Fill, open and close a 0/255 mask (paper 6.1.5-6.1.6)."""
-    return open_close(fill_holes(binary))
+def clean(levels: NDArray[np.uint8], least: int = 1) -> NDArray[np.uint8]:
+    """What is at least `least`, as a 0/255 mask: filled, opened and closed (paper 6.1.5-6.1.6)."""
+    return open_close(fill_holes(levels, least))
 
 
 def lab_a(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The a* channel of 8-bit CIELAB, [H, W]: green low, red-violet high (paper 6.1.2)."""
-    return np.asarray(cv2.extractChannel(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), 1), np.uint8)
+    channel = np.empty(rgb.shape[:2], np.uint8)
+    for band, into in zip(bands(rgb), bands(channel), strict=True):
+        split(cv2.cvtColor(band, cv2.COLOR_RGB2LAB), [np.empty_like(into), into, np.empty_like(into)])
+    return channel
 
 
 def balanced_saturation(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """HSV saturation [H, W] after the background has been made neutral."""
-    planes = cv2.split(rgb)
-    curves = _white_curves(planes)
+    first, *others = bands(rgb)
+    kept = split(first)
+
+    def parts() -> Iterator[Sequence[NDArray[np.uint8]]]:
+        yield kept
+        yield from map(split, others)  # anew each time: planes of a whole large frame would not stay in the cache
+
+    least = quantile(sum(cumulative(green) for _, green, _ in parts()), 1 - BACKGROUND_SHARE)
+    curves = _white_curves(mean_of(sum(bright_sums(part, least) for part in parts())))
     channel = np.empty(rgb.shape[:2], np.uint8)
-    rows = max(_BAND // rgb.shape[1], 1)
-    for top in range(0, len(channel), rows):
-        band = (cv2.LUT(plane[top:top + rows], curve) for plane, curve in zip(planes, curves, strict=True))
-        channel[top:top + rows] = saturation(*band)
+    for part, into in zip(parts(), bands(channel), strict=True):
+        saturation(*map(cv2.LUT, part, curves), into)
     return channel
 
 
-def saturation(red: cv2.typing.MatLike, green: cv2.typing.MatLike, blue: cv2.typing.MatLike) -> NDArray[np.uint8]:
+def saturation(red: cv2.typing.MatLike, green: cv2.typing.MatLike, blue: cv2.typing.MatLike,
+               into: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """HSV saturation of uint8 planes [H, W]: OpenCV's to the byte, in half the time."""
     most, least = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
-    return np.asarray(cv2.multiply(cv2.subtract(most, least), cv2.LUT(most, _PER_LEVEL), dtype=cv2.CV_8U), np.uint8)
+    per_level = cv2.LUT(most, _PER_LEVEL)
+    return np.asarray(cv2.multiply(cv2.subtract(most, least), per_level, into, dtype=cv2.CV_8U), np.uint8)
 
 
-def _white_curves(planes: Sequence[cv2.typing.MatLike]) -> NDArray[np.uint8]:
-    """[3, 256]: each channel scaled in linear light so that the mean background becomes a neutral 230."""
-    background = mean_colour(planes, quantile(cumulative(planes[1]), 1 - BACKGROUND_SHARE))
-    return _encode(_LIGHT * (_WHITE / _linear(np.maximum(background, 1.0)))[:, None])
+def _white_curves(background: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """[3, 256]: each channel scaled in linear light so that the mean background [3] becomes a neutral 230.
+
+    What a power function makes of gain * light is gain to that power times what it makes of light, so that the power of
+    every level need be taken but once.
+    """
+    gain = np.array([[_WHITE / _linear(max(level, 1.0))] for level in background.tolist()])
+    dark = _DARK * gain
+    level = _ROOT * gain ** (1 / 2.4)
+    level -= 255 * 0.055
+    np.copyto(level, dark, where=dark <= 255 * 12.92 * 0.0031308)
+    np.minimum(level, 255.0, out=level)
+    return np.rint(level, out=level).astype(np.uint8)
 
 
-def _linear(level: NDArray[np.float64]) -> NDArray[np.float64]:
+def _linear(level: float) -> float:
     """sRGB level 0-255 to linear light 0-1 (IEC 61966-2-1)."""
-    x = np.asarray(level) / 255.0
-    return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
-
-
-def _encode(light: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Linear light to sRGB levels, clipped: the inverse of `_linear`."""
-    x = np.clip(light, 0.0, 1.0)
-    return np.rint(np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055) * 255).astype(np.uint8)
+    x = level / 255
+    return x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4
 
 
 def _otsu_of_levels(histogram: NDArray[np.generic], clusters: Clusters) -> int:
@@ -162,7 +175,7 @@ def _otsu_of_levels(histogram: NDArray[np.generic], clusters: Clusters) -> int:
 
 
 def _cut_mask(channel: NDArray[np.uint8], cut: int) -> Mask:
-    pixels = clean(np.asarray(cv2.compare(channel, cut, cv2.CMP_GE), np.uint8))
+    pixels = clean(channel, cut)
     coverage = cv2.countNonZero(pixels) / pixels.size
     if coverage > MAX_COVERAGE:
         reason = f"the mask fell into the background: it covered {coverage:.0%} of the field"
@@ -181,8 +194,9 @@ def _saturation_per_level() -> NDArray[np.float32]:
     return np.concatenate([[0.0], exact * (1 + 4e-7)]).astype(np.float32)
 
 
-_LIGHT = _linear(np.arange(256.0))
-_WHITE = _linear(np.float64(NEUTRAL))
+_LIGHT = np.array([_linear(level) for level in range(256)])
+_DARK, _ROOT = 255 * 12.92 * _LIGHT, 255 * 1.055 * _LIGHT ** (1 / 2.4)  # sRGB's two pieces, back from linear light
+_WHITE = _linear(NEUTRAL)
 _PER_LEVEL = _saturation_per_level()
 _CHANNELS: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     "paper": lab_a,

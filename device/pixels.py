@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alledge.glass import cumulative, glass_colour, quantile
+from alledge.planes import split
 
 DARK = 16  # grey level, black in limited-range video
 BRIGHT = 250  # grey level from which on a pixel counts as burnt out
@@ -82,7 +83,7 @@ def measure(rgb: NDArray[np.uint8]) -> Figures:
     outside = max(width - height, 0) // 2
     size = min(_COLUMNS, width - 2 * outside), height
     sample = np.asarray(cv2.resize(rgb[:, outside:width - outside], size, interpolation=cv2.INTER_NEAREST), np.uint8)
-    planes = red, green, blue = cv2.split(sample)
+    planes = red, green, blue = split(sample)
     most, least = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
     return Figures(
         size=rgb.shape[:2],

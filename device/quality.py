@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from alledge.calibration import DomainGate
 from alledge.glass import cumulative, mean_colour, quantile
+from alledge.planes import split
 
 FOCUS_MIN = 0.28  # fine over coarse detail; 99 of 100 clean fields have more
 LEVEL_MIN = 140.0  # grey level 0-255; clean fields measured 151 to 245
@@ -40,7 +41,7 @@ def measure(tile: NDArray[np.uint8]) -> dict[str, float]:
         cast: stops between the strongest and the weakest channel of bare glass, the brightest part of the field.
     """
     grey = np.asarray(cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY), np.uint8)
-    planes = cv2.split(tile)
+    planes = split(tile)
     green = planes[1]
     greys, greens = cumulative(grey), cumulative(green)
     bare = cv2.compare(green, int(np.ceil(_BARE * quantile(greens, _BRIGHTEST))), cv2.CMP_GE)
