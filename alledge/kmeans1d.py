@@ -2,7 +2,7 @@
 
 In one dimension every optimal cluster is an interval of values, so dynamic programming over the at most 256
 distinct values finds the true optimum: no seed, no initialisation, no iteration count (Wang and Song, "Ckmeans.1d.dp",
-The R Journal 3/2, 2011, gives the recurrence). The prefix sums make the cost of every interval one subtraction.
+The R Journal 3/2, 2011, gives the recurrence). Prefix sums make the cost of every interval one subtraction.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _STEP = 20  # every so many ends are looked at first, where three clusters are w
 _MIDDLE = 128  # of the levels
 _POWERS = np.power(np.arange(256.0) - _MIDDLE, [[0], [1], [2]])
 _ROUNDING = 1e-12  # of the sum of all squares: costs nearer to each other than that are taken for equal
-_UNREACHABLE = np.triu(np.full((256, 256), np.inf), 1)  # clusters that would end before they start
+_UNREACHABLE = np.triu(np.full((256, 256), -np.inf))  # clusters after the first that would end before they start
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def cluster_histogram(histogram: NDArray[np.generic], k: int) -> Clusters:
     if values.size <= k:
         return Clusters(values.astype(np.float64), values, 0.0)
     sums = _prefix_sums(histogram, values)
-    edges, inertia = _three_edges(sums) if k == 3 else _best_edges(_interval_costs(sums), k)
+    edges, inertia = _three_edges(sums) if k == 3 else _best_edges(sums, k)
     at = sums[:2, edges]
     weight, moment = at[:, 1:] - at[:, :-1]
     return Clusters(moment / weight + _MIDDLE, values[edges[:-1]], inertia)
@@ -51,39 +51,35 @@ def _prefix_sums(histogram: NDArray[np.generic], values: NDArray[np.intp]) -> ND
     return sums
 
 
-def _interval_costs(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[n, n]: inertia of the one cluster that holds values i..j at [j, i]; infinite where i > j."""
-    n = sums.shape[1] - 1
-    cost = _inertia(sums[:, 1:, None] - sums[:, None, :-1])
-    return np.add(cost, _UNREACHABLE[:n, :n], out=cost)
-
-
-def _inertia(spans: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of clusters whose sums of w, w x and w x^2 these are [3, ...]; the sums are used up."""
-    mass, first, cost = spans
-    np.maximum(mass, 1.0, out=mass)  # only the unreachable triangle is below one
-    np.multiply(first, first, out=first)
-    np.divide(first, mass, out=first)
-    return np.subtract(cost, first, out=cost)
-
-
-def _best_edges(cost: NDArray[np.float64], k: int) -> tuple[NDArray[np.intp], float]:
+def _best_edges(sums: NDArray[np.float64], k: int) -> tuple[NDArray[np.intp], float]:
     """Indices [k + 1] between which the k clusters of least total cost lie, and that cost."""
-    n = cost.shape[0]
-    best = cost[:, 0]
-    row_starts = np.arange(0, n * n, n)
+    mass, moment, square = sums
+    n = mass.size - 1
+    saved = _saved(mass, moment)
+    best = moment[1:] * moment[1:] / mass[1:]
     last_start = np.zeros((k, n), np.intp)
-    total = np.empty((n, n))
-    total[:, 0] = np.inf
+    rows = np.arange(0, n * (n - 1), n - 1)
     for used in range(1, k):
         ends = slice(n) if used < k - 1 else slice(n - 1, n)  # the last cluster ends at the last value and nowhere else
-        np.add(cost[ends, 1:], best[:-1], out=total[ends, 1:])
-        chosen = total[ends].argmin(1, out=last_start[used, ends])
-        best = total.ravel().take(row_starts[ends] + chosen)
+        total = saved[ends] + best[:-1]
+        chosen = total.argmax(1, out=last_start[used, ends])
+        best = total.ravel().take(rows[:chosen.size] + chosen)
     edges = np.full(k + 1, n)
-    for used in range(k - 1, -1, -1):
-        edges[used] = last_start[used, edges[used + 1] - 1]
-    return edges, float(best[-1])
+    for used in range(k - 1, 0, -1):
+        edges[used] = last_start[used, edges[used + 1] - 1] + 1
+    edges[0] = 0
+    return edges, float(square[-1] - best[-1])
+
+
+def _saved(mass: NDArray[np.float64], moment: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[n, n - 1]: at [i, j - 1] what the one cluster of values j..i saves of their sum of squares: moment^2 / mass,
+    which is less work than its cost. Minus infinity where i < j.
+    """
+    spans, saved = mass[1:, None] - mass[1:-1], moment[1:, None] - moment[1:-1]
+    saved *= saved
+    saved /= np.maximum(spans, 1.0, out=spans)  # only what cannot be is below one
+    saved += _UNREACHABLE[:len(saved), :len(saved) - 1]
+    return saved
 
 
 def _three_edges(sums: NDArray[np.float64]) -> tuple[NDArray[np.intp], float]:
@@ -91,8 +87,7 @@ def _three_edges(sums: NDArray[np.float64]) -> tuple[NDArray[np.intp], float]:
 
     Two clusters cost no less the more values they hold, and the third no more the fewer are left. So between two ends
     that were looked at nothing can be better than what the two cost at the first and the third after the last; and
-    where the second cluster starts lies between where it starts for them. What is added up is what clusters save of
-    the sum of all squares: moment^2 / mass, less work than their cost.
+    where the second cluster starts lies between where it starts for them.
     """
     mass, moment, square = sums
     n = mass.size - 1

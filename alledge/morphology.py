@@ -27,9 +27,12 @@ def fill_holes(levels: NDArray[np.uint8], least: int = 1) -> NDArray[np.uint8]:
     return inner
 
 
-def open_close(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`binary_opening` (drops specks), then `binary_closing` (bridges cracks), one iteration each."""
-    changed = np.asarray(cv2.erode(mask, _CROSS, **_BORDER), np.uint8)
+def open_close(mask: NDArray[np.uint8], into: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    """`binary_opening` (drops specks), then `binary_closing` (bridges cracks), one iteration each.
+
+    `into`, of the mask's size, is overwritten with the result.
+    """
+    changed = np.asarray(cv2.erode(mask, _CROSS, into, **_BORDER), np.uint8)
     cv2.dilate(changed, _CROSS, changed, iterations=2, **_BORDER)
     cv2.erode(changed, _CROSS, changed, **_BORDER)
     return changed

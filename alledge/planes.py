@@ -21,8 +21,8 @@ def split(picture: cv2.typing.MatLike, into: Sequence[NDArray[np.uint8]] | None 
 def bands(picture: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     """[H, W, ...] in parts of whole rows.
 
-    What is made of one is worked on while it is in the cache, and its memory serves the next. Made of a large picture as
-    a whole, it would be new memory every time, which the system hands over page by page.
+    What is made of one is worked on while it is in the cache, and its memory serves the next. What is made of a whole
+    large picture is new memory every time, which the system hands over page by page.
     """
     rows = max(BAND // picture.shape[1], 1)
     return [picture[top:top + rows] for top in range(0, len(picture), rows)]

@@ -106,6 +106,32 @@ def test_saturation_is_opencvs_for_every_strongest_and_weakest_channel():
         assert np.array_equal(saturation(*planes), cv2.cvtColor(cv2.merge(planes), cv2.COLOR_RGB2HSV)[..., 1])
 
 
+def by_definition(rgb):
+    """White balance in linear light by tables of double precision (IEC 61966-2-1), then OpenCV's saturation."""
+    counts = np.cumsum(histogram(rgb[..., 1]))
+    bright = rgb[rgb[..., 1] >= np.searchsorted(counts, np.float32(0.7 * counts[-1]))].astype(float)
+    decode = lambda x: np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)  # noqa: E731
+    light = decode(np.arange(256) / 255)[:, None] * decode(230 / 255) / decode(bright.mean(0) / 255)
+    curves = np.clip(np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055), 0, 1)
+    balanced = np.stack([np.rint(curves[:, c] * 255).astype(np.uint8)[rgb[..., c]] for c in range(3)], -1)
+    return cv2.cvtColor(balanced, cv2.COLOR_RGB2HSV)[..., 1]
+
+
+@pytest.mark.parametrize("darkest", [0, 4, 10, 11, 15, 40])  # tables below, lines above sRGB's dark piece
+def test_balanced_saturation_is_by_definition_whatever_the_light(darkest):
+    random = np.random.default_rng(darkest)
+    for lamp in random.uniform(60, 255, (40, 3)):
+        rgb = (darkest + random.random((64, 64, 3)) ** 0.5 * (lamp - darkest)).astype(np.uint8)
+        assert np.array_equal(balanced_saturation(rgb), by_definition(rgb))
+
+
+def test_a_frame_of_several_bands_is_segmented_as_a_whole():
+    random = np.random.default_rng(0)
+    rgb = cv2.resize(draw_field("pre_b", 1).rgb, (1500, 900)) + random.integers(0, 9, (900, 1500, 3), np.uint8)
+    assert np.array_equal(balanced_saturation(rgb), by_definition(rgb))
+    assert np.array_equal(lab_a(rgb), cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)[..., 1])
+
+
 @given(st.integers(0, 2**32 - 1), st.floats(0.02, 0.98), st.integers(2, 40), st.integers(2, 40))
 @settings(max_examples=120, deadline=None)
 def test_morphology_is_bit_equal_to_scipy(seed, share, height, width):
