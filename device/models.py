@@ -45,10 +45,10 @@ def model_install(
     try:
         done = install(settings, source, manual=trial, frames=frames, say=say)
     except AlledgeError as error:
-        announce(settings, refused(str(error).removeprefix(f"{source}: ")))
+        announce(settings, refused(str(error).removeprefix(f"{source}: ")), lasting=True)
         raise
     went_back = done.event == "rolled back"
-    announce(settings, rolled_back(done.detail) if went_back else installed(done.id, done.detail))
+    announce(settings, rolled_back(done.detail) if went_back else installed(done.id, done.detail), lasting=True)
     document = {"id": done.id, "slot": done.slot, "event": done.event, "detail": done.detail}
     if as_json:
         emit(document)

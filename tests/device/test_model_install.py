@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from PIL import Image
 
 from alledge.archive import pack
 from alledge.bundle import MANIFEST, MAX_BYTES, Bundle, write_bundle
@@ -311,6 +312,33 @@ def test_refusals_of_the_command_line(lab: Lab, alledge: Cli) -> None:
     missing = alledge("model", "install", lab.folder / "gone.alledge")
     assert (missing.returncode, "trusts no key" in missing.stderr) == (2, True)
     assert issubclass(BundleRefused, AlledgeError)
+
+
+def test_a_refusal_is_shown_to_its_end_before_something_else_is(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alledge.device import announcing
+    from alledge.device.notice import refused
+
+    class Glass:  # a stand-in for an OLED
+        size, mode = (128, 64), "1"
+        shown: ClassVar[list[bytes]] = []
+
+        def show(self, picture: Image.Image, words: object) -> None:
+            self.shown.append(picture.tobytes())
+
+        def close(self) -> None: ...
+
+    waited: list[float] = []
+    monkeypatch.setattr(announcing, "open_display", lambda *ignored: Glass())
+    monkeypatch.setattr("time.sleep", waited.append)
+    oled = lab.config.model_copy(update={"display": DisplaySettings(name="ssd1306")})
+    announcing.announce(oled, refused("is unsigned, but only bundles signed by a81f6d2090ce3b17 are accepted here; "
+                                      "convert it with --sign and that key"), lasting=True)
+    assert len(set(Glass.shown)) > 2, "a page each"
+    assert Glass.shown[0] == Glass.shown[-1]
+    assert sum(waited) >= 2.5 * len(Glass.shown)
+    Glass.shown.clear()
+    announcing.announce(oled, refused("is unsigned"))
+    assert len(Glass.shown) == 1
 
 
 def test_the_display_stays_out_of_the_way(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
