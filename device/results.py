@@ -110,6 +110,8 @@ def results_export(
     sample: Sample = None,
     archive: Archive = None,
     with_notes: Annotated[bool, typer.Option("--with-notes", help="FHIR: pass on what operators wrote.")] = False,
+    heat_map: Annotated[Path | None, typer.Option("--heat-map", metavar="BUNDLE", show_default=False,
+                                                  help="HTML: ask it again with parts of each field covered.")] = None,
     unverified: Unverified = False,
     as_json: Json = False,
 ) -> None:
@@ -120,15 +122,25 @@ def results_export(
       alledge results export fields.csv --results results.db
 
       alledge results export reports --format html --sample S-0012
+
+      alledge results export reports --format html --heat-map model.alledge
     """
+    from contextlib import ExitStack, closing
+
     from alledge.config import load_config
 
     from .stored import export
 
     settings = load_config(config)
-    done = export(database or settings.database, out, form, verdict=verdict, sample=sample,
-                  archive=archive or settings.results.archive, checked=not unverified,
-                  with_notes=with_notes)
+    with ExitStack() as until_written:
+        occlude = None
+        if heat_map:
+            from .occlusion import open_occluder
+
+            occlude = until_written.enter_context(closing(open_occluder(heat_map, settings.bundle)))
+        done = export(database or settings.database, out, form, verdict=verdict, sample=sample,
+                      archive=archive or settings.results.archive, checked=not unverified,
+                      with_notes=with_notes, occlude=occlude)
     number = f"{len(done.paths)} file{'s' if len(done.paths) > 1 else ''}"
     where = str(out) if done.paths == (out,) else f"{number} in {out}"
     present({"path": str(out), "paths": [str(p) for p in done.paths], "results": done.results},

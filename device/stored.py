@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alledge.errors import UsageError
 from alledge.files import write_bytes, write_pieces
@@ -16,6 +17,9 @@ from .exports import by_sample, file_name
 from .exports.table import as_csv, as_json, as_lines
 from .store.notes import add_note
 from .store.rows import read_result, read_results, read_sample
+
+if TYPE_CHECKING:  # it needs what runs models, which takes a command that lists long to load
+    from .occlusion import Occluder
 
 WHOLE: dict[str, Callable[[Iterable[Verdict]], Iterator[bytes]]] = {"csv": as_csv, "json": as_json, "jsonl": as_lines}
 BY_SAMPLE = ("html", "fhir")  # a folder, with one file per sample
@@ -74,7 +78,7 @@ def annotate(database: Path, sequence: int, text: str) -> Note:
 
 def export(database: Path, out: Path, form: str | None = None, *, verdict: str | None = None,
            sample: str | None = None, archive: Path | None = None, checked: bool = True,
-           with_notes: bool = False) -> Exported:
+           with_notes: bool = False, occlude: "Occluder | None" = None) -> Exported:
     """Write stored results, each file whole or not at all.
 
     Args:
@@ -84,9 +88,11 @@ def export(database: Path, out: Path, form: str | None = None, *, verdict: str |
         verdict, sample, checked: as `select`.
         archive: where pictures for HTML are.
         with_notes: FHIR passes on what operators wrote, too; the others always hold it.
+        occlude: HTML has a heat map of every archived picture that this bundle judged.
 
     Raises:
-        UsageError: for another form, one file for several samples, or a report of only some of a sample's fields.
+        UsageError: for another form, one file for several samples, a report of only some of a sample's fields, or heat
+            maps that cannot be made.
         SinkError: as `select`.
         BackendMissing: for `fhir` without its library.
         OutputError: when a file cannot be written.
@@ -97,6 +103,8 @@ def export(database: Path, out: Path, form: str | None = None, *, verdict: str |
                          f"and --format {' or '.join(BY_SAMPLE)}")
     if with_notes and form != "fhir":
         raise UsageError(f"--with-notes: expected --format fhir with it, received {form}, which holds all notes anyway")
+    if occlude is not None:
+        _check_heat(form, archive)
     _check_label(verdict)
     rows = read_results(database, verdict=verdict, sample=sample, checked=checked)
     if form in WHOLE:
@@ -107,14 +115,35 @@ def export(database: Path, out: Path, form: str | None = None, *, verdict: str |
         raise UsageError(f"--verdict {verdict}: a report of a sample is about all of its fields; leave it out, or "
                          f"export to {', '.join('.' + f for f in WHOLE)}")
     fields = list(rows)
-    return Exported(_write_samples(fields, out, form, archive, with_notes), len(fields))
+    known = {row.bundle_id for row in fields}
+    if occlude is not None and fields and occlude.bundle_id not in known:
+        raise UsageError(f"--heat-map: bundle {occlude.bundle_id} judged none of these fields, "
+                         f"{', '.join(sorted(known))} did; give that one's file")
+    return Exported(_write_samples(fields, out, form, _renderer(form, archive, with_notes, occlude)), len(fields))
 
 
-def _write_samples(rows: Sequence[Verdict], out: Path, form: str, archive: Path | None,
-                   with_notes: bool) -> tuple[Path, ...]:
-    """A file per sample in a folder; or one file, when there is just one sample and `out` is named like a file."""
+def _check_heat(form: str, archive: Path | None) -> None:
+    """Raise UsageError where no field could have a heat map."""
+    if form != "html":
+        raise UsageError(f"--heat-map: expected --format html with it, received {form}, which has no pictures")
+    if archive is None:
+        raise UsageError("--heat-map: needs the archived pictures; name their folder with --archive, or `archive` in "
+                         "[results]")
+
+
+def _renderer(form: str, archive: Path | None, with_notes: bool,
+              occlude: "Occluder | None") -> Callable[[str, Sequence[Verdict]], bytes]:
+    """What makes the file of a sample."""
     from .exports import fhir, page
 
+    if form == "html":
+        return lambda sample, rows: page.as_page(sample, rows, archive, occlude)
+    return lambda sample, rows: fhir.document(sample, rows, with_notes).encode()
+
+
+def _write_samples(rows: Sequence[Verdict], out: Path, form: str,
+                   render: Callable[[str, Sequence[Verdict]], bytes]) -> tuple[Path, ...]:
+    """A file per sample in a folder; or one file, when there is just one sample and `out` is named like a file."""
     samples = by_sample(rows)
     alone = out.suffix in (".html", ".json")
     if alone and len(samples) != 1:
@@ -123,8 +152,7 @@ def _write_samples(rows: Sequence[Verdict], out: Path, form: str, archive: Path 
     paths = []
     for sample, fields in samples.items():
         paths.append(out if alone else file_name(out, sample, ".html" if form == "html" else ".fhir.json"))
-        write_bytes(paths[-1], page.as_page(sample, fields, archive) if form == "html"
-                    else fhir.document(sample, fields, with_notes).encode())
+        write_bytes(paths[-1], render(sample, fields))
     return tuple(paths)
 
 

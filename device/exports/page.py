@@ -1,6 +1,5 @@
 """A sample as one HTML page that needs nothing else: its fields, what was masked, the verdicts and what they met."""
 
-import base64
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path, PurePath
@@ -19,31 +18,33 @@ from alledge.verdict import Verdict
 
 from .. import archive as pictures
 from ..words import percent
-from . import NO_SAMPLE
+from . import NO_SAMPLE, heat
+from .pictures import embedded, fitted, middle
 
-_SIDE = 480  # px of a picture on the page: 2 columns on paper at 150 dots per inch
-_JPEG_QUALITY = 90  # of these copies; the archive has the original
 _OUTLINE = (0, 225, 90)  # RGB; no stain has it
-_STYLE = """<style>.field { display: grid; grid-template-columns: 15rem 1fr; gap: 0 1.4rem; break-inside: avoid;
-border-top: 1px solid #dde3ea; padding: .8rem 0; } .field img { width: 15rem; border-radius: 3px; }
-.field h3 { margin: 0 0 .3rem; font-size: 1.05rem; } .field .none { width: 15rem; height: 8rem; background: #eef1f5;
+_STYLE = """<style>.field { display: flex; gap: 1.4rem; break-inside: avoid; border-top: 1px solid #dde3ea;
+padding: .8rem 0; } .field > div { flex: 0 0 15rem; } .field > div:last-child { flex: 1; min-width: 0; }
+.field img { width: 100%; border-radius: 3px; display: block; margin-bottom: .3rem; }
+.field h3 { margin: 0 0 .3rem; font-size: 1.05rem; } .field .none { height: 8rem; background: #eef1f5;
 display: grid; place-items: center; text-align: center; font-size: .8rem; color: #4a5666; }
 .bar { display: inline-block; height: .55rem; background: #1f5fa8; vertical-align: middle; min-width: 1px; }
 .hash { font: .72rem ui-monospace, monospace; overflow-wrap: anywhere; color: #4a5666; }
 @page { @bottom-center { content: "RESEARCH USE ONLY"; font: bold 8pt sans-serif; } }
-@media print { .field { grid-template-columns: 5cm 1fr; padding: .4rem 0; } .field img, .field .none { width: 5cm; }
+@media print { .field { gap: .8rem; padding: .4rem 0; } .field > div { flex-basis: 4.6cm; }
 .field td { padding-top: 0; padding-bottom: 0; } .field .note { font-size: 7.5pt; } .hash { font-size: 6pt; }
 * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }</style>"""
 
 
-def as_page(sample: str, rows: Sequence[Verdict], archive: Path | None = None) -> bytes:
-    """The page of one sample; with pictures where the archive has them."""
+def as_page(sample: str, rows: Sequence[Verdict], archive: Path | None = None,
+            occlude: heat.Occlude | None = None) -> bytes:
+    """The page of one sample; with pictures where the archive has them, and heat maps of these with `occlude`."""
     pooled = pool(sample, rows)
     votes = "".join(f"<div><span>{escape(title)}</span><b>{pooled.votes.get(label, 0)}</b></div>"
                     for label, title in TITLES.items())
     body = (f"{_STYLE}{_outcome(pooled) if sample != NO_SAMPLE else ''}<p class=lead>{len(rows)} fields, numbers "
             f"{rows[0].sequence} to {rows[-1].sequence}.</p><div class=facts>{votes}</div>{_origin(rows)}"
-            f"<h2>Fields</h2>{''.join(_field(row, archive) for row in rows)}"
+            f"<h2>Fields</h2>{''.join(_field(row, archive, occlude) for row in rows)}"
+            f"{heat.LEGEND if occlude else ''}"
             f"<h2>How to check this page</h2>{_checking(rows)}")
     return html_page(f"Sample {sample}", body).encode()
 
@@ -66,7 +67,7 @@ def _origin(rows: Sequence[Verdict]) -> str:
             "the order is that of the numbers.</p>")
 
 
-def _field(row: Verdict, archive: Path | None) -> str:
+def _field(row: Verdict, archive: Path | None, occlude: heat.Occlude | None) -> str:
     sure = f" {percent(row.confidence)}" if row.conclusive else ""
     reasons = "".join(f"<li>{escape(reason)}" for reason in row.reasons)
     shares = "".join(f"<tr><td>{TITLES.get(label, escape(label))}<td><span class=bar style='width:{7 * share:.2f}rem'>"
@@ -76,8 +77,8 @@ def _field(row: Verdict, archive: Path | None) -> str:
     note = f"<p>Note: {escape(row.note)}</p>" if row.note else ""
     note += "".join(f"<p>Note {added.sequence}, added {escape(added.written_at)}: {escape(added.text)}</p>"
                     for added in row.notes)
-    return (f"<div class=field><div>{_picture(row, archive)}</div><div><h3>{row.sequence}. {escape(row.title)}{sure}"
-            f"</h3><ul>{reasons}</ul>{caveat}{faults}<table>{shares}</table>{note}"
+    return (f"<div class=field>{_pictures(row, archive, occlude)}<div><h3>{row.sequence}. "
+            f"{escape(row.title)}{sure}</h3><ul>{reasons}</ul>{caveat}{faults}<table>{shares}</table>{note}"
             f"<p class=note>{escape(_measured(row))}</p><p class=hash>row {escape(row.hash)}<br>frame "
             f"{escape(row.frame_sha256)}</p></div></div>")
 
@@ -90,36 +91,31 @@ def _measured(row: Verdict) -> str:
                        f"taken {row.taken_at}", PurePath(row.source).name])
 
 
-def _picture(row: Verdict, archive: Path | None) -> str:
+def _pictures(row: Verdict, archive: Path | None, occlude: heat.Occlude | None) -> str:
     """The archived frame with the outline of its mask; words where there is none, or where it is not what it was."""
     path = pictures.find(archive, pictures.FRAMES, row.frame_sha256) if archive and row.frame_sha256 else None
     if path is None:
-        return "<div class=none>the picture was not archived</div>"
+        return "<div><div class=none>the picture was not archived</div></div>"
     try:
         if not pictures.intact(path, row.frame_sha256):
-            return "<div class='none bad'>the archived picture was altered or damaged</div>"
-        rgb = _outlined(read_image(path), row, archive or Path())
+            return "<div><div class='none bad'>the archived picture was altered or damaged</div></div>"
+        rgb = read_image(path)
+        shown = embedded(_outlined(fitted(rgb), row, archive or Path()), f"field {row.sequence}")
     except (AlledgeError, OSError) as error:
-        return f"<div class='none bad'>{escape(str(error))}</div>"
-    jpeg = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
-    return f"<img alt='field {row.sequence}' src='data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}'>"
+        return f"<div><div class='none bad'>{escape(str(error))}</div></div>"
+    return f"<div>{shown}</div>" + (f"<div>{heat.figure(row, rgb, occlude)}</div>" if occlude else "")
 
 
 def _outlined(rgb: NDArray[np.uint8], row: Verdict, archive: Path) -> NDArray[np.uint8]:
-    """The frame at the page's size. The mask is that of the middle square, as `alledge.preprocess.resize` crops it."""
+    """A frame with its mask's outline. The mask is that of the middle square."""
     path = pictures.find(archive, pictures.MASKS, row.mask_sha256) if row.mask_sha256 else None
-    scale = min(1.0, _SIDE / max(rgb.shape[:2]))
-    small = np.asarray(cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-    if path is None:
-        return small
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    mask = None if path is None else cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if mask is None:
-        return small
-    side = min(small.shape[:2])
-    top, left = (small.shape[0] - side) // 2, (small.shape[1] - side) // 2
-    fitted = cv2.resize(mask, (side, side), interpolation=cv2.INTER_NEAREST)
-    outlines, _ = cv2.findContours(fitted, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(left, top))
-    return np.asarray(cv2.drawContours(small, outlines, -1, _OUTLINE, 2), np.uint8)
+        return rgb
+    top, left, side = middle(rgb)
+    resized = cv2.resize(mask, (side, side), interpolation=cv2.INTER_NEAREST)
+    outlines, _ = cv2.findContours(resized, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(left, top))
+    return np.asarray(cv2.drawContours(rgb, outlines, -1, _OUTLINE, 2), np.uint8)
 
 
 def _checking(rows: Sequence[Verdict]) -> str:
