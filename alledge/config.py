@@ -39,6 +39,7 @@ SYSTEM_STATE = Path("/var/lib/alledge")
 Whole = Annotated[int, Field(strict=True)]  # neither "3" nor true
 Number = Annotated[float, Field(strict=True)]
 Option = str | int | float | bool
+_TOML = {"dict_type": "a table", "path_type": "a text", "tuple_type": "a list"}  # what pydantic calls by Python's names
 
 
 class _Section(BaseModel):
@@ -270,6 +271,10 @@ def _fault(key: tuple[str, ...], fault: Any) -> str:
         return f"key {name} is unknown, allowed are {', '.join(_allowed(key[:-1]))}"
     if fault["type"] == "value_error":
         return f"{name}: {str(fault['ctx']['error']).removeprefix(name.replace('.', ' ') + ': ')}"
+    if fault["type"] == "model_type":
+        return f"{name}: expected a table [{name}] with {', '.join(_allowed(key))}, {received}"
+    if fault["type"] in _TOML:
+        return f"{name}: expected {_TOML[fault['type']]}, {received}"
     if "options" in key[:-1]:
         return f"{name}: expected a text, a number, true or false, {received}"
     return f"{name}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, {received}"
