@@ -55,9 +55,15 @@ def _abstentions(confidence: float, gates: Mapping[str, float]) -> list[str]:
     """Written as `not ...` so that a NaN, which compares false with everything, is refused too."""
     reasons = []
     if not confidence >= gates["confidence_least"]:
-        reasons.append(f"not sure enough: confidence {confidence:.0%}, this model answers from "
-                       f"{gates['confidence_least']:.0%}")
+        reasons.append("not sure enough: confidence {}, this model answers from {}".format(
+            *_apart(confidence, gates["confidence_least"], ".0%", ".2%")))
     if "distance" in gates and not gates["distance"] <= gates["distance_most"]:
-        reasons.append(f"not like the smears this model learned from: distance {gates['distance']:.1f}, "
-                       f"accepted up to {gates['distance_most']:.1f}")
+        reasons.append("not like the smears this model learned from: distance {}, accepted up to {}".format(
+            *_apart(gates["distance"], gates["distance_most"], ".1f", ".3f")))
     return reasons
+
+
+def _apart(value: float, limit: float, *forms: str) -> list[str]:
+    """Both in the shortest form in which they differ: "75%, answers from 75%" would be no reason."""
+    pairs = [[format(value, form), format(limit, form)] for form in forms]
+    return next((pair for pair in pairs if pair[0] != pair[1]), pairs[-1])

@@ -75,6 +75,12 @@ def test_temperature_softens_before_the_threshold_is_applied() -> None:
     assert 0.25 < verdict.confidence < 0.6
 
 
+def test_a_reason_shows_that_the_figures_differ() -> None:
+    close, far = (decide(output(0.02, 0.03, p, 0.95 - p), Calibration(abstain_below=0.75)) for p in (0.747, 0.5))
+    assert close.reasons == ("not sure enough: confidence 74.70%, this model answers from 75.00%",)
+    assert far.reasons == ("not sure enough: confidence 50%, this model answers from 75%",)
+
+
 @pytest.mark.parametrize(("at", "conclusive"), [(0.0, True), (0.7, True), (0.8, False)])
 def test_the_domain_gate_refuses_what_is_far(at: float, conclusive: bool) -> None:
     gate = DomainGate(means=[[0.0, 0.0]], whiten=[[1.0, 0.0], [0.0, 1.0]], threshold=1.0)
