@@ -129,8 +129,8 @@ def measured(steps: dict[tuple[str, str], Step], rounds: int) -> dict[tuple[str,
 def sizes_in_bytes(pipeline: Pipeline) -> dict[str, int]:
     """What moves, and how much is computed in the network."""
     look, manifest = pipeline.prepare(draw_field("pre_b", 1).rgb), pipeline.bundle.manifest
-    return {"tile, uint8": look.tile.nbytes, f"the model's input, {manifest.input.dtype}": int(np.prod(manifest.input.shape))
-            * np.dtype(manifest.input.dtype).itemsize, "model": len(pipeline.bundle.cpu_model),
+    return {"tile, uint8": look.tile.nbytes, f"the model's input, {manifest.input.dtype}": look.given.nbytes,
+            "model": len(pipeline.bundle.cpu_model),
             "multiply-accumulates of the model": operations(pipeline.bundle.cpu_model),
             "screen of 240x240": 240 * 240 * 3, "screen of 128x64": 128 * 64 // 8}
 
