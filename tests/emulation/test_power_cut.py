@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import random
+import shutil
 import struct
 import subprocess
 import sys
@@ -83,6 +84,27 @@ def test_cuts_go_on_from_what_was_flushed_and_never_from_what_was_perhaps_there(
         disk.cut(end, chance)
     assert disk.dropped
     assert disk.cut(6, chance)[512:] == b"".join(e.data for e in entries[1:4])
+
+
+def test_a_superblock_torn_between_its_sectors_is_repaired_with_all_that_was_kept(proof, tmp_path):
+    if absent := [tool for tool in ("mke2fs", "e2fsck", "debugfs") if shutil.which(tool) is None]:
+        pytest.skip(f"not here: {', '.join(absent)}")
+    disk, image = proof["recorded_disk"], tmp_path / "disk.img"
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "kept").write_text("a result")
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-b", "1024", "-d", tmp_path / "files", image, "16M"], check=True)
+    assert disk.sound(image)
+    held = bytearray(image.read_bytes())
+    held[1024 + 44] ^= 1  # the time of the last mount, in the first sector; the checksum is in the second
+    image.write_bytes(held)
+    assert not disk.sound(image)
+    assert "Superblock checksum does not match superblock" in disk.repair(image)
+    assert disk.sound(image)
+    read = subprocess.run(["debugfs", "-R", "cat /kept", image], capture_output=True, text=True, check=True)
+    assert read.stdout == "a result"
+    image.write_bytes(bytes(1 << 20))
+    with pytest.raises(subprocess.CalledProcessError):
+        disk.repair(image)
 
 
 def may_mount():
