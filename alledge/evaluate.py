@@ -70,7 +70,7 @@ def report_on(model: Path, dataset: Dataset, subset: str, engine: str | None = N
         raise DataError(f"{dataset.root}: no image is in subset {subset!r}")
     truth = np.array([item.index for item in items], np.int64)
     with closing(_open(model, engine)) as judge:
-        clean = judge(read_image(item.path) for item in items)
+        clean = judge(read_image(item.path, halve=True) for item in items)
         if predictions:
             write_predictions(predictions, items, *clean)
         levels = {} if sweeping is None else {"robustness": _sweep(judge, items, clean, sweeping)}

@@ -20,18 +20,25 @@ MAX_FILE_BYTES = 200_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 _MEGAPIXELS = MAX_PIXELS // 1_000_000
+_HALF = cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION  # which way up is ignored in whole ones, too
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _START_OF_SCAN = 0xDA
 _MAX_SCANS = 20  # of a progressive JPEG; encoders write about ten, and every one costs a pass over all pixels
 _MAX_CHUNKS = 1000  # of a PNG before its pixels; what libpng allows by itself
 _BAND = 256  # rows turned from BGR to RGB at a time, so that a large picture is not held twice
 _OPAQUE = 255
+HALVED_FROM = 2400  # px of the shorter side of a JPEG; half of it is still five times the model's usual 224
 
 Pixels = NDArray[np.uint8]
 
 
-def read_image(path: Path | str) -> Pixels:
+def read_image(path: Path | str, *, halve: bool = False) -> Pixels:
     """Read a colour image file as uint8 [H, W, 3], RGB.
+
+    Args:
+        path: the file.
+        halve: a JPEG of at least `HALVED_FROM` pixels a side is decoded at half its size: for what becomes a model's
+            tile anyway, in less than half of the time (docs/decisions/018-speed.md).
 
     Raises:
         UsageError: when there is no such file.
@@ -43,17 +50,19 @@ def read_image(path: Path | str) -> Pixels:
     size = path.stat().st_size
     if not 0 < size <= MAX_FILE_BYTES:
         raise ImageError(f"{path}: expected an image file of 1 to {MAX_FILE_BYTES} bytes, received {size}")
-    return decode_image(path.read_bytes(), str(path))
+    return decode_image(path.read_bytes(), str(path), halve=halve)
 
 
-def decode_image(data: bytes, name: str) -> Pixels:
-    """Decode the bytes of an image file to uint8 [H, W, 3], RGB; `name` is used in messages.
+def decode_image(data: bytes, name: str, *, halve: bool = False) -> Pixels:
+    """Decode the bytes of an image file to uint8 [H, W, 3], RGB.
+
+    `name` is used in messages; `halve` as in `read_image`.
 
     Raises:
         ImageError: as `read_image`.
     """
-    _check_header(data, name)
-    pixels = None if _cut_short(data) else _decode(data)
+    large = _check_header(data, name)
+    pixels = None if _cut_short(data) else _decode(data, _HALF if halve and large else cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise _undecodable(name)
     pixels = _drop_opaque_alpha(pixels)
@@ -92,9 +101,9 @@ def _passed_by(path: Path) -> bool:
     return MASKS in path.parts[:-1] or any(part.startswith(".") for part in path.parts)
 
 
-def _decode(data: bytes) -> NDArray[np.generic] | None:
+def _decode(data: bytes, way: int) -> NDArray[np.generic] | None:
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        return cv2.imdecode(np.frombuffer(data, np.uint8), way)
     except cv2.error:
         return None
 
@@ -158,8 +167,12 @@ def _check_pixels(pixels: NDArray[np.generic], name: str) -> None:
                          f"received {pixels.shape[1]}x{pixels.shape[0]}")
 
 
-def _check_header(data: bytes, name: str) -> None:
-    """Refuse what a decoder would either choke on or silently reinterpret, before it is unpacked."""
+def _check_header(data: bytes, name: str) -> bool:
+    """Refuse what a decoder would either choke on or silently reinterpret, before it is unpacked.
+
+    Returns:
+        Whether it is a colour JPEG of `HALVED_FROM` pixels a side or more.
+    """
     if _overlong(data):
         raise _undecodable(name)
     try:
@@ -179,6 +192,7 @@ def _check_header(data: bytes, name: str) -> None:
                          "8-bit RGB")
     if several:
         raise ImageError(f"{name}: expected one picture, received several in one file; save them one by one")
+    return data[:2] == _JPEG and mode == "RGB" and min(width, height) >= HALVED_FROM
 
 
 def _holds_several(header: Image.Image) -> bool:

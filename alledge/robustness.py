@@ -74,8 +74,8 @@ def _changed(items: Sequence[Item], donors: NDArray[np.int64], perturbation: Per
              level: float) -> Iterator[NDArray[np.uint8]]:
     """Each image changed; the same random stream for an image whatever the level, so that levels compare."""
     for i, item in enumerate(items):
-        donor = read_image(items[donors[i]].path)
-        yield perturbation.change(read_image(item.path), level, donor, np.random.default_rng((_SEED, i)))
+        donor = read_image(items[donors[i]].path, halve=True)
+        yield perturbation.change(read_image(item.path, halve=True), level, donor, np.random.default_rng((_SEED, i)))
 
 
 def _donors(truth: NDArray[np.int64]) -> NDArray[np.int64]:

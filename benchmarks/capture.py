@@ -21,7 +21,8 @@ from pages import TARGETS, head, spread, table, target, times
 from PIL import Image
 from turns import Step, Taken, one_core, over, take_turns
 
-from alledge.images import decode_image, encode_png
+from alledge.images import HALVED_FROM, decode_image, encode_png
+from alledge.labels import LABELS
 from alledge.preprocess import resize
 from alledge.synthetic import draw_field
 
@@ -30,7 +31,8 @@ SIZES = ("640x480", "1280x720", "1920x1080", "4056x3040")
 TILE, QUALITY, NOISE = 224, 90, 3.0  # levels of a sensor's noise, standard deviation
 LEAST_S, BUDGET_S = 0.02, 2.0
 MOST_MS, LEAST_DB, LARGEST = 25.0, 45.0, "4056x3040"
-SHIPPED = "alledge: file's bytes to tile"
+SHIPPED, WHOLE = "alledge: file's bytes to tile", "alledge: the same, decoded whole"
+QUALITIES, TILES = (75, 90, 95), (224, 448, 1024)
 REDUCED = {n: getattr(cv2, f"IMREAD_REDUCED_COLOR_{n}") for n in (2, 4, 8)}
 
 
@@ -40,6 +42,15 @@ def picture(size: str) -> Pixels:
     field = cv2.resize(draw_field("pre_b", 1, 640).rgb, (width, width), interpolation=cv2.INTER_CUBIC)[:height]
     noise = np.random.default_rng(0).normal(0.0, NOISE, field.shape).astype(np.float32)
     return np.clip(field + noise, 0, 255).astype(np.uint8)
+
+
+def detailed(size: str) -> Pixels:
+    """Drawn fields side by side, WIDTHxHEIGHT RGB: detail down to the pixel, where `picture` has little but noise."""
+    width, height = map(int, size.split("x"))
+    fields = [draw_field(LABELS[i % 4], i, TILE).rgb for i in range(40)]
+    rows = [np.concatenate([fields[(7 * row + column) % 40] for column in range(-(-width // TILE))], 1)
+            for row in range(-(-height // TILE))]
+    return np.ascontiguousarray(np.concatenate(rows)[:height, :width])
 
 
 def square(bgr: Pixels) -> Pixels:
@@ -68,7 +79,8 @@ def roads(rgb: Pixels) -> dict[str, Callable[[], Pixels]]:
     file, png = jpeg.tobytes(), encode_png(rgb)
     small = [n for n in REDUCED if min(rgb.shape[:2]) // n >= TILE]
     return {
-        SHIPPED: lambda: resize(decode_image(file, "a.jpg"), TILE),
+        SHIPPED: lambda: resize(decode_image(file, "a.jpg", halve=True), TILE),
+        **({WHOLE: lambda: resize(decode_image(file, "a.jpg"), TILE)} if min(rgb.shape[:2]) >= HALVED_FROM else {}),
         "OpenCV: whole, areas": partial(decoded, jpeg, cv2.IMREAD_COLOR, cv2.INTER_AREA),
         "OpenCV: whole, bilinear (aliases)": partial(decoded, jpeg, cv2.IMREAD_COLOR, cv2.INTER_LINEAR),
         **{f"OpenCV: reduced by {n}, areas": partial(decoded, jpeg, REDUCED[n], cv2.INTER_AREA) for n in small},
@@ -82,7 +94,8 @@ def parts(rgb: Pixels) -> dict[str, Step]:
     """What a road consists of, and its floor."""
     jpeg = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
     file = jpeg.tobytes()
-    return {"bare copy of the frame": rgb.copy, "alledge decodes the JPEG": partial(decode_image, file, "a.jpg"),
+    return {"bare copy of the frame": rgb.copy,
+            "alledge decodes the JPEG": partial(decode_image, file, "a.jpg", halve=True),
             "OpenCV decodes the JPEG": partial(cv2.imdecode, jpeg, cv2.IMREAD_COLOR),
             **{f"OpenCV decodes it reduced by {n}": partial(cv2.imdecode, jpeg, flag) for n, flag in REDUCED.items()},
             "alledge's resize": partial(resize, rgb, TILE)}
@@ -90,6 +103,26 @@ def parts(rgb: Pixels) -> dict[str, Step]:
 
 def decibels(one: Pixels, other: Pixels) -> float:
     return float(min(cv2.PSNR(one, other), 99.0))
+
+
+def loss_table(size: str) -> str:
+    """What reading a part of a JPEG loses against areas of the whole, by content, quality and tile."""
+    rows = []
+    for content, rgb in (("enlarged, with noise", picture(size)), ("fields side by side", detailed(size))):
+        for quality in QUALITIES:
+            jpeg = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+            found = {n: cv2.imdecode(jpeg, flag) for n, flag in {1: cv2.IMREAD_COLOR, **REDUCED}.items()}
+            for tile in TILES:
+                areas = {n: small(square(bgr), tile) for n, bgr in found.items() if min(bgr.shape[:2]) >= tile}
+                original = small(square(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)), tile)
+                rows.append((content, quality, tile, f"{decibels(original, areas[1]):.1f}",
+                             *(f"{decibels(areas[n], areas[1]):.1f}" if n in areas else "" for n in REDUCED)))
+    columns = ("picture", "quality", "tile", "the JPEG itself", *(f"reduced by {n}" for n in REDUCED))
+    return table(columns, rows)
+
+
+def small(bgr: Pixels, side: int) -> Pixels:
+    return np.asarray(cv2.resize(bgr, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def road_table(sizes: list[str], found: dict[str, tuple[dict[str, Taken], dict[str, float]]]) -> str:
@@ -145,6 +178,13 @@ own time is not in it.
 ## Roads
 
 {road_table(given.sizes, found)}
+
+## What a part of a JPEG loses
+
+Of {LARGEST}, in decibels against areas of the whole JPEG; "the JPEG itself" is what that lost of the pixels it was made
+of. Files of {HALVED_FROM} pixels a side and more are read reduced by 2 where they become tiles, others whole.
+
+{loss_table(LARGEST)}
 
 ## Steps
 

@@ -121,7 +121,7 @@ def _few(items: Sequence[Item]) -> list[Item]:
 
 
 def _read(preprocessing: Preprocessing, items: Sequence[Item]) -> Sample:
-    pixels = np.stack([prepare_field(read_image(item.path), preprocessing).tile for item in items])
+    pixels = np.stack([prepare_field(read_image(item.path, halve=True), preprocessing).tile for item in items])
     truth = np.array([item.index for item in items], np.int64)
     return Sample(Tiles(pixels=pixels, truth=truth), "data",
                   tuple(f"{item.path.parent.name}/{item.path.name}" for item in items))

@@ -35,7 +35,7 @@ def read_tiles(items: Sequence[Item], preprocessing: Preprocessing, on_file: Cal
         ImageError: for the first file that is not a usable image.
     """
     def make(row: int) -> NDArray[np.uint8]:
-        tile = prepare_field(read_image(items[row].path), preprocessing).tile
+        tile = prepare_field(read_image(items[row].path, halve=True), preprocessing).tile
         on_file()
         return tile
 

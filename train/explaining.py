@@ -29,7 +29,7 @@ def explain_image(run: Path, image: Path, out: Path) -> dict[str, Any]:
         ImageError: when the image is not usable.
     """
     record = read_record(run)
-    prepared = prepare_field(read_image(image), record.preprocessing)
+    prepared = prepare_field(read_image(image, halve=True), record.preprocessing)
     found = Explainer(load_model(run), record.preprocessing).maps(prepared.tile)
     calibrated = apply_temperature(found.probabilities[None], record.calibration.temperature)
     sure = bool(answered(calibrated, gate_input(found.embedding[None], [prepared.tile]), record.calibration)[0])

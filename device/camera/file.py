@@ -43,7 +43,7 @@ class FileCamera:
         self._next += 1
         taken_at = now()
         try:
-            rgb = read_image(path)
+            rgb = read_image(path, halve=True)
             encoded = path.read_bytes()
         except AlledgeError as error:
             raise FrameError(str(error), str(path), taken_at) from error

@@ -10,8 +10,25 @@ from PIL import Image
 
 from alledge.device.bench.processes import peak_rss_mib
 from alledge.errors import ImageError, OutputError, UsageError
-from alledge.images import decode_image, encode_png, find_images, read_image, write_png
+from alledge.images import HALVED_FROM, decode_image, encode_png, find_images, read_image, write_png
+from alledge.labels import LABELS
+from alledge.preprocess import resize
 from alledge.synthetic import draw_field
+
+
+def detailed(side):
+    """Drawn fields side by side, with detail down to the pixel."""
+    fields = [draw_field(LABELS[i % 4], i).rgb for i in range(12)]
+    count = -(-side // 224)
+    rows = [np.concatenate([fields[(5 * r + c) % 12] for c in range(count)], 1) for r in range(count)]
+    return np.ascontiguousarray(np.concatenate(rows)[:side, :side])
+
+
+def jpeg(picture, mode="RGB", **kwargs):
+    """A JPEG of quality 90, colours at half the resolution, as cameras and phones write it."""
+    data = BytesIO()
+    Image.fromarray(picture).convert(mode).save(data, "JPEG", quality=90, **kwargs)
+    return data.getvalue()
 
 
 def chunk(kind, data):
@@ -176,3 +193,35 @@ def test_a_chunk_that_claims_more_than_the_file_holds_takes_no_memory() -> None:
     with pytest.raises(ImageError, match=r"cut short|does not decode"):
         decode_image(bytes(png), "x.png")
     assert peak_rss_mib() - before < 100
+
+
+def test_half_of_a_large_jpeg_gives_the_tile_of_the_whole_to_45_db_even_of_detail():
+    data = jpeg(detailed(HALVED_FROM))
+    whole, half = decode_image(data, "x"), decode_image(data, "x", halve=True)
+    assert (whole.shape, half.shape) == ((2400, 2400, 3), (1200, 1200, 3))
+    areas = [cv2.resize(picture, (224, 224), interpolation=cv2.INTER_AREA) for picture in (whole, half)]
+    assert cv2.PSNR(*areas) >= 45
+    assert cv2.PSNR(resize(whole, 224), resize(half, 224)) >= 45
+    aliased = cv2.resize(whole, (224, 224), interpolation=cv2.INTER_LINEAR)
+    assert cv2.PSNR(areas[0], aliased) < 45  # there is detail to lose
+
+
+def test_only_large_colour_jpegs_are_halved_and_all_others_are_judged_as_ever():
+    side = HALVED_FROM
+    for data in (jpeg(detailed(side)[1:]), encode_png(detailed(side))):
+        assert np.array_equal(decode_image(data, "x", halve=True), decode_image(data, "x"))
+    for halve in (False, True):
+        with pytest.raises(ImageError, match="greyscale"):
+            decode_image(jpeg(detailed(side), "L"), "x", halve=halve)
+        with pytest.raises(ImageError, match="CMYK"):
+            decode_image(jpeg(detailed(side), "CMYK"), "x", halve=halve)
+        with pytest.raises(ImageError, match="does not decode"):
+            decode_image(jpeg(detailed(side))[:-40_000], "x", halve=halve)
+
+
+def test_a_halved_jpeg_lies_as_the_whole_one_whatever_its_camera_was_held_like():
+    lying = Image.Exif()
+    lying[0x112] = 6  # rotate by a quarter
+    data = jpeg(detailed(HALVED_FROM + 200)[:HALVED_FROM], exif=lying)
+    assert decode_image(data, "x").shape[:2] == (2400, 2600)
+    assert decode_image(data, "x", halve=True).shape[:2] == (1200, 1300)

@@ -3,12 +3,18 @@
 from contextlib import closing
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from alledge import reference
+from alledge.bundle import Bundle
 from alledge.device.camera import FrameError, open_camera
+from alledge.device.engine import open_engine
+from alledge.device.pipeline import Pipeline
 from alledge.errors import CameraError, UsageError
-from alledge.images import write_png
+from alledge.images import HALVED_FROM, read_image, write_png
 from alledge.labels import LABELS
 from alledge.synthetic import draw_field, write_dataset
 
@@ -99,3 +105,20 @@ def test_synthetic_repeats_itself_and_takes_all_classes_in_turn() -> None:
     sources = [a.metadata["source"] for a, _ in frames if a]
     assert sources == [f"synthetic {label} seed {seed}" for seed, label in enumerate((*LABELS, LABELS[0]), 4)]
     assert all(a and b and np.array_equal(a.rgb, b.rgb) for a, b in frames)
+
+
+def test_a_large_jpeg_is_read_at_half_its_size_and_gets_the_same_verdict(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert", reason="the shipped bundle's engine")
+    bundle = Bundle.open(reference.BUNDLE)
+    for seed, label in enumerate(LABELS):
+        field = cv2.resize(draw_field(label, seed, 448).rgb, (HALVED_FROM, HALVED_FROM), interpolation=cv2.INTER_CUBIC)
+        Image.fromarray(field).save(tmp_path / f"{seed}.jpg", quality=90)
+    with closing(open_camera(f"file://{tmp_path}")) as camera, closing(open_engine(bundle)) as engine:
+        pipeline = Pipeline(bundle, engine)
+        for seed in range(len(LABELS)):
+            frame = camera.read()
+            assert frame is not None
+            assert frame.rgb.shape == (HALVED_FROM // 2, HALVED_FROM // 2, 3)
+            half, whole = pipeline(frame.rgb), pipeline(read_image(tmp_path / f"{seed}.jpg"))
+            assert half.verdict == whole.verdict
+            assert half.probabilities == pytest.approx(whole.probabilities, abs=0.05)
