@@ -46,6 +46,7 @@ def results_list(
     from .words import line
 
     path = _database(database, config)
+    _warn(path, unverified)
     rows = select(path, verdict, last, sample, not unverified)
     if as_json:
         emit({"results": [row.to_json() for row in rows]})
@@ -74,7 +75,9 @@ def results_show(
     from .stored import find
     from .words import record
 
-    row = find(_database(database, config), sequence, not unverified)
+    path = _database(database, config)
+    _warn(path, unverified)
+    row = find(path, sequence, not unverified)
     present(row.to_json(), record(row), as_json)
 
 
@@ -132,6 +135,7 @@ def results_export(
     from .stored import export
 
     settings = load_config(config)
+    _warn(database or settings.database, unverified)
     with ExitStack() as until_written:
         occlude = None
         if heat_map:
@@ -262,6 +266,11 @@ def results_forward(
     count = deliver_waiting(path, url, Event(), again, say)
     last = progress_of(path).sequence
     present({"path": str(path), "delivered": count, "last": last}, [f"{count} delivered, the last is {last}"], as_json)
+
+
+def _warn(path: Path, unverified: bool) -> None:
+    if unverified:
+        say(f"{path}: read unverified, what follows may not be what was written")
 
 
 def _database(database: Path | None, config: Path | None) -> Path:

@@ -21,6 +21,7 @@ _RESEARCH = {"tag": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActRea
                       "display": "healthcare research"}]}
 _SPACE = UUID("5a0f3f0c-6d8e-4c65-9a39-0a5f4f4c5b1e")  # of the names below `urn:uuid:`
 _RELEASED = "2025"  # no result is older than the software
+_STEP = 1e-6  # of a probability
 _UNIT = {"system": "http://unitsofmeasure.org", "code": "1"}
 
 
@@ -108,4 +109,11 @@ def _concept(row: Verdict) -> dict[str, Any]:
 
 
 def _component(title: str, share: float) -> dict[str, Any]:
-    return {"code": {"text": f"probability of {title}"}, "valueQuantity": {"value": round(share, 6), **_UNIT}}
+    return {"code": {"text": f"probability of {title}"}, "valueQuantity": {**_quantity(share), **_UNIT}}
+
+
+def _quantity(share: float) -> dict[str, Any]:
+    """Six digits; a rounded 0 or 1 would claim what no model can."""
+    if share < _STEP / 2:
+        return {"value": _STEP, "comparator": "<"}
+    return {"value": 1 - _STEP, "comparator": ">"} if share > 1 - _STEP / 2 else {"value": round(share, 6)}

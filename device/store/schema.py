@@ -114,7 +114,8 @@ def explained(path: Path, done: str = "kept") -> Iterator[None]:
     except (sqlite3.Error, sqlite3.Warning, OSError) as error:
         if isinstance(error, SinkError):
             raise
-        raise SinkError(f"{path}: results cannot be {done} there ({' '.join(str(error).split())}); "
+        said = getattr(error, "strerror", None) or str(error)  # the system's has a number and the path in it
+        raise SinkError(f"{path}: results cannot be {done} there ({' '.join(said.split())}); "
                         f"{_way_out(error)}") from error
     except ValueError as error:
         raise SinkError(f"{path}: a row of this results database is damaged ({' '.join(str(error).split())}); a "

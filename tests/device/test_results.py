@@ -141,7 +141,9 @@ def test_verify_says_what_is_wrong_and_fails(alledge: Cli, database: Path) -> No
     assert len(done.stderr.splitlines()) == 1
     for command in (("list",), ("show", "4"), ("export", database.parent / "out.csv")):
         assert alledge("results", *command, "--results", database).returncode == 1
-        assert alledge("results", *command, "--results", database, "--unverified").returncode == 0
+        unverified = alledge("results", *command, "--results", database, "--unverified")
+        assert unverified.returncode == 0
+        assert "may not be what was written" in unverified.stderr
     assert alledge("results", "head", "--results", database).returncode == 1
     assert alledge("results", "backup", database.parent / "b.db", "--results", database).returncode == 1
     assert not (database.parent / "b.db").exists()
@@ -180,6 +182,16 @@ def test_tables_hold_every_field(database: Path, tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "r.json").read_text())["results"]) == 5
     with pytest.raises(UsageError, match=r"ends in \.csv, \.json, \.jsonl, or a folder and --format html or fhir"):
         export(database, tmp_path / "r.xlsx")
+
+
+def test_fhir_rounds_no_probability_to_certainty(tmp_path: Path) -> None:
+    pytest.importorskip("fhir.resources")
+    with closing(open_sink("sqlite", tmp_path / "r.db")) as sink:
+        sink.write(replace(SURE, probabilities=dict(zip(LABELS, (1.0, 0.99999991, 0.0, 0.25), strict=True))))
+    document = json.loads(export(tmp_path / "r.db", tmp_path, "fhir").paths[0].read_bytes())
+    figures = [part["valueQuantity"] for part in document["entry"][1]["resource"]["component"]]
+    assert [(figure.get("comparator"), float(figure["value"])) for figure in figures] == [
+        (">", 0.999999), (">", 0.999999), ("<", 0.000001), (None, 0.25)]
 
 
 def test_fhir_is_valid_and_names_nobody(database: Path, tmp_path: Path) -> None:
