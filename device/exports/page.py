@@ -22,8 +22,9 @@ from . import NO_SAMPLE, heat
 from .pictures import embedded, fitted, middle
 
 _OUTLINE = (0, 225, 90)  # RGB; no stain has it
-_STYLE = """<style>.field { display: flex; gap: 1.4rem; break-inside: avoid; border-top: 1px solid #dde3ea;
-padding: .8rem 0; } .field > div { flex: 0 0 15rem; } .field > div:last-child { flex: 1; min-width: 0; }
+_STYLE = """<style>.field { display: flex; flex-wrap: wrap; gap: 1.4rem; break-inside: avoid;
+border-top: 1px solid #dde3ea;
+padding: .8rem 0; } .field > div { flex: 0 0 15rem; } .field > div:last-child { flex: 1 1 16rem; }
 .field img { width: 100%; border-radius: 3px; display: block; margin-bottom: .3rem; }
 .field h3 { margin: 0 0 .3rem; font-size: 1.05rem; } .field .none { height: 8rem; background: #eef1f5;
 display: grid; place-items: center; text-align: center; font-size: .8rem; color: #4a5666; }
@@ -31,6 +32,7 @@ display: grid; place-items: center; text-align: center; font-size: .8rem; color:
 .hash { font: .72rem ui-monospace, monospace; overflow-wrap: anywhere; color: #4a5666; }
 @page { @bottom-center { content: "RESEARCH USE ONLY"; font: bold 8pt sans-serif; } }
 @media print { .field { gap: .8rem; padding: .4rem 0; } .field > div { flex-basis: 4.6cm; }
+.field > div:last-child { flex-basis: 6cm; }
 .field td { padding-top: 0; padding-bottom: 0; } .field .note { font-size: 7.5pt; } .hash { font-size: 6pt; }
 * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }</style>"""
 
