@@ -33,6 +33,7 @@ BACKGROUND_SHARE = 0.30  # brightest share of the field, by green, that is taken
 NEUTRAL = 230.0  # 8-bit sRGB level the background is balanced to
 MIN_CONTRAST = 12  # levels between the lowest and the highest cluster centre; a bare field stays below
 MIN_COVERAGE = 0.002  # about one small lymphocyte nucleus in a field of the Taleghani data
+_COUNTED_IN_PAIRS = 2**20  # pixels; from so many on
 MAX_COVERAGE = 0.80  # beyond that the cut has fallen into the background
 
 
@@ -72,7 +73,7 @@ def segment(rgb: NDArray[np.uint8], mode: str = "stain", *, top: int | None = No
     if mode == "none":
         return Mask(np.full(rgb.shape[:2], 255, np.uint8), 1.0, 0)
     channel = _CHANNELS[mode](rgb)
-    histogram = cv2.calcHist([channel], [0], None, [256], [0, 256]).ravel()
+    histogram = count_levels(channel)
     clusters = cluster_histogram(histogram, PAPER_CLUSTERS if mode == "paper" else STAIN_CLUSTERS)
     spread = clusters.centres[-1] - clusters.centres[0]
     if spread < MIN_CONTRAST:
@@ -109,6 +110,23 @@ def lab_a(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     for band, into in zip(bands(rgb), bands(channel), strict=True):
         split(cv2.cvtColor(band, cv2.COLOR_RGB2LAB), [np.empty_like(into), into, np.empty_like(into)])
     return channel
+
+
+def count_levels(channel: NDArray[np.uint8]) -> NDArray[np.generic]:
+    """Histogram [256] of uint8 [H, W].
+
+    A large one is counted in pairs of pixels, each a number of 16 bits: half as many steps, and of neighbours that are
+    alike none has to wait for the other's count. That has 65,536 counts to add up, too many for a tile.
+    """
+    if channel.size < _COUNTED_IN_PAIRS:
+        return cv2.calcHist([channel], [0], None, [256], [0, 256]).ravel()
+    flat = channel.reshape(1, -1)
+    pairs = flat[:, :channel.size // 2 * 2].view(np.uint16)
+    counts = cv2.calcHist([pairs], [0], None, [2**16], [0, 2**16]).reshape(256, 256)
+    found = counts.sum(0, dtype=np.float64) + counts.sum(1, dtype=np.float64)
+    if channel.size % 2:
+        found[flat[0, -1]] += 1
+    return found
 
 
 def balanced_saturation(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

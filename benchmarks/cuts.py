@@ -16,7 +16,15 @@ from skimage.filters import threshold_multiotsu
 from sklearn.cluster import KMeans, MiniBatchKMeans
 
 from alledge.kmeans1d import Clusters, cluster_histogram
-from alledge.segmentation import PAPER_CLUSTERS, STAIN_CLUSTERS, balanced_saturation, clean, find_cut, lab_a
+from alledge.segmentation import (
+    PAPER_CLUSTERS,
+    STAIN_CLUSTERS,
+    balanced_saturation,
+    clean,
+    count_levels,
+    find_cut,
+    lab_a,
+)
 
 Channel = NDArray[np.uint8]
 Lowest = NDArray[np.int64]
@@ -25,7 +33,7 @@ SEED = 0
 
 
 def histogram(channel: Channel) -> NDArray[np.float32]:
-    return np.asarray(cv2.calcHist([channel], [0], None, [256], [0, 256]).ravel(), np.float32)
+    return np.asarray(count_levels(channel), np.float32)
 
 
 def ours(channel: Channel, k: int) -> Lowest:

@@ -19,6 +19,7 @@ import numpy as np
 import skimage
 import sklearn
 from cuts import OURS, PEERS, SEED, agreement_table, dice, multi_otsu, otsu_line, ours
+from fields import DRAWN, MANY, MANY_UP_TO, frames, pixels
 from numpy.typing import NDArray
 from pages import TARGETS, head, spread, table, target, times
 from scipy import __version__ as scipy_version
@@ -35,8 +36,6 @@ from alledge.synthetic import draw_field
 Pixels = NDArray[np.uint8]
 Measured = dict[str, dict[str, Taken]]  # frame's size -> way -> times
 SIZES = ("224x224", "640x480", "1920x1080", "4056x3040")
-DRAWN = 640  # largest side that fields are drawn at; larger ones are enlarged
-MANY, MANY_UP_TO = 3, 500_000  # frames of at most so many pixels; beyond, one, which no cache holds
 LEAST_S, BUDGET_S = 0.02, 1.5  # processor time of a measurement; what a way may use of each frame
 YELLOW = np.array([1.0, 0.93, 0.62])  # per-channel gain; a cast as strong as the paper's failing example
 PAPERS, PAPER, STAIN = "paper's way (scikit-learn, SciPy)", "alledge, `paper`", "alledge, `stain`"
@@ -61,27 +60,11 @@ WAYS: dict[str, Callable[[Pixels], object]] = {
     LAB: lambda rgb: cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), COPY: lambda rgb: rgb.copy()}
 
 
-def drawn(size: str, seed: int) -> Pixels:
-    """A field of WIDTHxHEIGHT; enlarged beyond what is drawn."""
-    width, height = map(int, size.split("x"))
-    longer = max(width, height)
-    rgb = draw_field(LABELS[seed % 4], 900 + seed, min(longer, DRAWN)).rgb
-    if longer > DRAWN:
-        rgb = np.asarray(cv2.resize(rgb, (longer, longer), interpolation=cv2.INTER_CUBIC), np.uint8)
-    return np.ascontiguousarray(rgb[:height, :width])
-
-
 def measure(size: str, rounds: int, ways: dict[str, Callable[[Pixels], object]],
             channel: Callable[[Pixels], Pixels] = lambda rgb: rgb, least_s: float = LEAST_S) -> dict[str, Taken]:
     """All ways on the same frames, or channels of them."""
-    seen = [channel(drawn(size, seed)) for seed in range(MANY if pixels(size) <= MANY_UP_TO else 1)]
     return pooled(take_turns({name: partial(way, one) for name, way in ways.items()}, rounds, least_s, BUDGET_S)
-                  for one in seen)
-
-
-def pixels(size: str) -> int:
-    width, height = map(int, size.split("x"))
-    return width * height
+                  for one in map(channel, frames(size)))
 
 
 def cut_ways() -> tuple[dict[str, Callable[[Pixels], object]], dict[str, Callable[[Pixels], object]]]:

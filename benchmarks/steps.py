@@ -2,8 +2,8 @@
 
     python benchmarks/steps.py [--rounds 15] [--out docs/results/steps.md]
 
-A drawn field of 224x224, and the same enlarged to 4056x3040; one thread on one core, processor time, the steps in turns
-and each so often in a row that it is warm. Steps hold what they are made of, so they do not add up to the whole.
+The frames of `segmentation.py`; one thread on one core, processor time, the steps in turns and each so often in a row
+that it is warm. Steps hold what they are made of, so they do not add up to the whole.
 """
 
 import argparse
@@ -13,18 +13,27 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from fields import frames
 from numpy.typing import NDArray
 from pages import head, significant, table, times
-from turns import Step, one_core, over, take_turns
+from turns import Step, one_core, over, pooled, take_turns
 
 from alledge.glass import cumulative
 from alledge.kmeans1d import cluster_histogram
 from alledge.morphology import fill_holes, open_close
-from alledge.segmentation import PAPER_CLUSTERS, STAIN_CLUSTERS, balanced_saturation, lab_a, saturation, segment
-from alledge.synthetic import draw_field
+from alledge.planes import split
+from alledge.segmentation import (
+    PAPER_CLUSTERS,
+    STAIN_CLUSTERS,
+    balanced_saturation,
+    count_levels,
+    lab_a,
+    saturation,
+    segment,
+)
 
 Pixels = NDArray[np.uint8]
-SIZES, DRAWN = ("224x224", "4056x3040"), 1014
+SIZES = ("224x224", "4056x3040")
 BARE = "bare RGB to LAB"
 BY_HAND = "## What stands in the way (by hand)"  # what follows it on the page is left there
 LEAST_S = 0.02
@@ -33,27 +42,22 @@ MASK: dict[str, tuple[Callable[[Pixels], Pixels], int]] = {
     "stain": (balanced_saturation, STAIN_CLUSTERS), "paper": (lab_a, PAPER_CLUSTERS)}
 
 
-def picture(size: str) -> Pixels:
-    """A drawn field WIDTHxHEIGHT RGB."""
-    width, height = map(int, size.split("x"))
-    drawn = draw_field("pre_b", 1, width if width <= DRAWN else DRAWN).rgb
-    return drawn if width <= DRAWN else np.asarray(cv2.resize(drawn, (width, height), interpolation=cv2.INTER_CUBIC))
-
-
 def steps(rgb: Pixels) -> dict[str, Step]:
     """The whole, and what it is made of."""
-    planes, found = cv2.split(rgb), dict[str, Step]({BARE: partial(cv2.cvtColor, rgb, cv2.COLOR_RGB2LAB)})
+    planes, found = split(rgb), dict[str, Step]({BARE: partial(cv2.cvtColor, rgb, cv2.COLOR_RGB2LAB)})
     for mode, (channel, clusters) in MASK.items():
         seen = channel(rgb)
-        counts = cv2.calcHist([seen], [0], None, [256], [0, 256]).ravel()
-        binary = np.asarray(cv2.compare(seen, segment(rgb, mode).cut, cv2.CMP_GE), np.uint8)
+        counts = count_levels(seen)
+        cut = segment(rgb, mode).cut
         found |= {f"**`{mode}`, all of it**": partial(segment, rgb, mode),
                   f"{mode}: its channel": partial(channel, rgb),
+                  f"{mode}: its histogram": partial(count_levels, seen),
                   f"{mode}: {clusters} clusters": partial(cluster_histogram, counts, clusters),
-                  f"{mode}: fill holes": partial(fill_holes, binary),
-                  f"{mode}: open, close": partial(open_close, fill_holes(binary))}
-    return found | {"any: planes": partial(cv2.split, rgb), "any: a histogram": partial(cumulative, planes[1]),
-                    "stain: a table per plane": lambda: [cv2.LUT(plane, _SAME) for plane in planes],
+                  f"{mode}: fill holes": partial(fill_holes, seen, cut),
+                  f"{mode}: open, close": partial(open_close, fill_holes(seen, cut))}
+    return found | {"any: planes": partial(split, rgb), "stain: histogram of green": partial(cumulative, planes[1]),
+                    "stain: a line per plane": lambda: [cv2.convertScaleAbs(plane, alpha=1.1) for plane in planes],
+                    "stain: a table per plane instead": lambda: [cv2.LUT(plane, _SAME) for plane in planes],
                     "stain: saturation of planes": partial(saturation, *planes)}
 
 
@@ -63,14 +67,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results/steps.md"))
     given = parser.parse_args()
     one_core()
-    taken = {size: take_turns(steps(picture(size)), given.rounds, LEAST_S) for size in SIZES}
+    taken = {size: pooled(take_turns(steps(rgb), given.rounds, LEAST_S) for rgb in frames(size)) for size in SIZES}
     rows = [(name, *(cell for size in SIZES for cell in (significant(float(np.median(taken[size][name].cpu))),
                                                         times(over(taken[size][name], taken[size][BARE])))))
             for name in taken[SIZES[0]]]
     columns = ("step", *(cell for size in SIZES for cell in (f"{size}, ms", "of a bare conversion")))
     by_hand = given.out.read_text("utf-8").partition(BY_HAND) if given.out.exists() else ("", "", "")
-    page = (f"{head('The steps of a segmentation', f'OpenCV {cv2.__version__}')}\nMedian of {given.rounds} rounds; a "
-            f"ratio with its lowest and highest tenth.\n\n{table(columns, rows)}\n")
+    page = f"""{head("The steps of a segmentation", f"OpenCV {cv2.__version__}")}
+Median of {given.rounds} rounds a frame; a ratio with its lowest and highest tenth.
+
+{table(columns, rows)}
+"""
     given.out.write_text(page + "".join(("\n", *by_hand[1:]) if by_hand[1] else ()), "utf-8")
 
 

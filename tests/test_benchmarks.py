@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
-MODULES = {"cuts", "engine_loop", "mutations", "pages", "turns"}  # what scripts import or start
+MODULES = {"cuts", "engine_loop", "fields", "mutations", "pages", "turns"}  # what scripts import or start
 
 pytest.importorskip("ai_edge_litert", reason="the shipped bundle's engine")
 

@@ -9,7 +9,7 @@ from sklearn.cluster import KMeans
 from alledge.errors import UsageError
 from alledge.kmeans1d import cluster_histogram
 from alledge.morphology import fill_holes, open_close
-from alledge.segmentation import balanced_saturation, find_cut, lab_a, saturation, segment
+from alledge.segmentation import balanced_saturation, count_levels, find_cut, lab_a, saturation, segment
 from alledge.synthetic import draw_field
 
 LABELS = ("benign", "early_pre_b", "pre_b", "pro_b")
@@ -123,6 +123,13 @@ def test_balanced_saturation_is_by_definition_whatever_the_light(darkest):
     for lamp in random.uniform(60, 255, (40, 3)):
         rgb = (darkest + random.random((64, 64, 3)) ** 0.5 * (lamp - darkest)).astype(np.uint8)
         assert np.array_equal(balanced_saturation(rgb), by_definition(rgb))
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (1024, 1024), (1025, 1027)])  # alone, in pairs, and one left over
+@pytest.mark.parametrize("highest", [1, 256])
+def test_levels_are_counted_one_by_one_or_in_pairs(shape, highest):
+    channel = np.random.default_rng(0).integers(0, highest, shape, np.uint8)
+    assert np.array_equal(count_levels(channel), histogram(channel))
 
 
 def test_a_frame_of_several_bands_is_segmented_as_a_whole():
