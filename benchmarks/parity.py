@@ -101,11 +101,20 @@ def row(found: Comparison) -> str:
     accuracy = found.accuracy
     assert accuracy is not None
     low, high = (100 * end for end in accuracy.delta_ci95)
-    met = accuracy.delta >= -MAX_DROP and found.agreement >= MIN_AGREEMENT
     return (f"| {found.n} | {accuracy.before:.1%} | {accuracy.after:.1%} "
             f"| {100 * accuracy.delta:+.1f} ({low:+.1f} to {high:+.1f}) "
             f"| {found.agreement:.1%} ({found.agreement_ci95[0]:.1%} to {found.agreement_ci95[1]:.1%}) "
-            f"| {found.max_abs:.3f} | {'yes' if met else '**no**'} |")
+            f"| {found.max_abs:.3f} | {met(found)} |")
+
+
+def met(found: Comparison) -> str:
+    """Of a sample so small that one image is more than the limits allow, one image cannot tell."""
+    assert found.accuracy is not None
+    allowed = max(int((1 - MIN_AGREEMENT) * found.n), 1)
+    good = found.accuracy.delta * found.n >= -max(MAX_DROP * found.n, 1) and found.disagreed <= allowed
+    if good and (found.accuracy.delta < -MAX_DROP or found.agreement < MIN_AGREEMENT):
+        return "too few to tell"
+    return "yes" if good else "**no**"
 
 
 def golden_row(bundle: Bundle, run: Run) -> str:
