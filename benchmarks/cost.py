@@ -173,8 +173,8 @@ bundle that comes with the package (LiteRT).
 ## Frames
 
 Making it small is the middle square, averaged down to 224x224. The watch looks at live cameras only; decoding is of
-files (JPEG of quality 90) and of cameras that send JPEG. Drawn at 448x448 and enlarged, so files are smaller, and
-decoding is faster, than with a sharp picture.
+files and of cameras that send JPEG (quality 90, all of it; files of 2,400 pixels a side are read at half their size).
+Drawn at 448x448 and enlarged, so files are smaller, and decoding is faster, than with a sharp picture.
 
 | frame | MB | copying it | making it small | the camera's watch | decoding JPEG | decoding PNG |
 |---|---|---|---|---|---|---|
