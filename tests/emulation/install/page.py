@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_APART = """ Probabilities may be apart by the bundle's tolerance: TFLite computes an int8 SOFTMAX in another way on
-ARM ([arm64.md](arm64.md))."""
+_APART = """ Probabilities may be apart by the bundle's tolerance. The
+network answers in steps of 1/256, so that what is far below comes after it, of the temperature, in floating point
+([arm64.md](arm64.md))."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ HARDWARE = {"rpi-cpu": {"camera picamera2", "display ssd1306", "trigger gpio", "
 # A board's own configuration asks for a button; this one for nothing.
 SIMULATION = "/opt/alledge/lib/python3.11/site-packages/alledge/firmware_configs/desktop.toml"
 BUNDLE = "/opt/alledge/first.alledge"
-RUN = ("--camera", "synthetic://?seed=1", "--frames", "8", "--display", "none", "--json")
+# All fields are drawn before the first is asked for: in an emulation one takes longer than a camera may.
+RUN = ("--camera", "synthetic://?seed=1&fields=8", "--frames", "8", "--display", "none", "--json")
 PACK, DRAWN = "/root/pack.pyz", "/root/drawn.alledge"
 PROGRAM = "/opt/alledge/bin/alledge"
 SAME = ("verdict", "reasons", "coverage")
