@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from alledge import images, kmeans1d, morphology, preprocess, segmentation
+from alledge import glass, images, kmeans1d, morphology, planes, preprocess, segmentation, shrink
 from alledge.dataset import Item
 from alledge.images import read_image
 from alledge.labels import LABELS
@@ -18,7 +18,7 @@ from alledge.runfolder import Tiles
 from .augment import augment
 from .cache import kept, settings
 
-_TILES_MADE_BY = (images, kmeans1d, morphology, preprocess, segmentation)
+_TILES_MADE_BY = (glass, images, kmeans1d, morphology, planes, preprocess, segmentation, shrink)
 
 
 def read_tiles(items: Sequence[Item], preprocessing: Preprocessing, on_file: Callable[[], None] = lambda: None,
