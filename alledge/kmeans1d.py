@@ -100,7 +100,8 @@ def _three_edges(sums: NDArray[np.float64]) -> tuple[NDArray[np.intp], float]:
         """The best start of the second cluster, of `low` to `high` - 1, for each end, and what the two save."""
         spans, saved = mass[ends, None] - mass[low:high], moment[ends, None] - moment[low:high]
         saved *= saved
-        np.copyto(spans, 1.0, where=spans == 0)
+        if high > ends.start:  # there may be nothing in between, which saves nothing
+            np.copyto(spans, 1.0, where=spans == 0)
         saved /= spans  # below zero, and so never the best, where the cluster would end before it starts
         saved += first[low:high]
         return saved.argmax(1) + low, saved.max(1)

@@ -150,9 +150,11 @@ def balanced_saturation(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def saturation(red: cv2.typing.MatLike, green: cv2.typing.MatLike, blue: cv2.typing.MatLike,
                into: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """HSV saturation of uint8 planes [H, W]: OpenCV's to the byte, in half the time."""
-    most, least = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
-    per_level = cv2.LUT(most, _PER_LEVEL)
-    return np.asarray(cv2.multiply(cv2.subtract(most, least), per_level, into, dtype=cv2.CV_8U), np.uint8)
+    most, least = cv2.max(red, green), cv2.min(red, green)
+    cv2.max(most, blue, most)
+    cv2.min(least, blue, least)
+    cv2.subtract(most, least, least)
+    return np.asarray(cv2.multiply(least, cv2.LUT(most, _PER_LEVEL), into, dtype=cv2.CV_8U), np.uint8)
 
 
 @dataclass(frozen=True)
