@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_APART = """ Probabilities may be apart by the bundle's tolerance. The
-network answers in steps of 1/256, so that what is far below comes after it, of the temperature, in floating point
+_APART = """ (Drawn on arm64, two of them are other pictures.)
+Probabilities may be apart by the bundle's tolerance. The network answers in steps of 1/256, so that what is far below comes after it, of the temperature, in floating point
 ([arm64.md](arm64.md))."""
 
 
@@ -61,7 +61,7 @@ put in place and not started, and neither `config.txt` nor udev's rules met the 
 
 The shipped model (`first.alledge`) has learned from real smears, so that drawn fields, which are not like those, are
 rightly inconclusive; `drawn.alledge` is the one of `alledge demo`, which learned drawn smears. Outside is this
-machine's own processor.{_APART if proof.emulated else ''}
+machine's own processor, on which the 8 pictures were drawn for both.{_APART if proof.emulated else ''}
 
 ## What was changed
 

@@ -27,6 +27,9 @@ from page import Point, Proof, write_page
 from system import QEMU, listing, make_system
 
 from alledge.bundle import Bundle
+from alledge.images import write_png
+from alledge.labels import LABELS
+from alledge.synthetic import draw_field
 
 TREE = Path(__file__).parents[3]
 # Board -> what its configuration needs and is not there without its hardware.
@@ -34,9 +37,8 @@ HARDWARE = {"rpi-cpu": {"camera picamera2", "display ssd1306", "trigger gpio", "
 # A board's own configuration asks for a button; this one for nothing.
 SIMULATION = "/opt/alledge/lib/python3.11/site-packages/alledge/firmware_configs/desktop.toml"
 BUNDLE = "/opt/alledge/first.alledge"
-# All fields are drawn before the first is asked for: in an emulation one takes longer than a camera may.
-RUN = ("--camera", "synthetic://?seed=1&fields=8", "--frames", "8", "--display", "none", "--json")
-PACK, DRAWN = "/root/pack.pyz", "/root/drawn.alledge"
+RUN = ("--frames", "8", "--display", "none", "--json")
+PACK, DRAWN, FIELDS = "/root/pack.pyz", "/root/drawn.alledge", "/root/fields"
 PROGRAM = "/opt/alledge/bin/alledge"
 SAME = ("verdict", "reasons", "coverage")
 Listing = dict[str, tuple[object, ...]]
@@ -115,8 +117,10 @@ def prove(root: Path, name: str, kill_after: float) -> Proof:
 def judged(board: Board, bundle: str) -> tuple[bool, str]:
     """Whether a bundle says the same of drawn fields in the cage as outside, and how far probabilities are apart."""
     place, database = board.root / bundle[1:], board.root.parent / f"{Path(bundle).stem}.db"
-    there = fields(board.ask(PROGRAM, "run", bundle, "--config", SIMULATION, *RUN).stdout)
-    here = fields(subprocess.run([sys.executable, "-m", "alledge", "run", place, *RUN, "--results", database],
+    there = fields(board.ask(PROGRAM, "run", bundle, "--config", SIMULATION, "--camera", f"file://{FIELDS}",
+                             *RUN).stdout)
+    here = fields(subprocess.run([sys.executable, "-m", "alledge", "run", place, "--camera",
+                                  f"file://{board.root / FIELDS[1:]}", *RUN, "--results", database],
                                  capture_output=True, text=True, check=False).stdout)
     if not there or len(there) != len(here):
         return False, f"{len(there)} fields were judged there, {len(here)} outside"
@@ -127,6 +131,12 @@ def judged(board: Board, bundle: str) -> tuple[bool, str]:
     return equal == len(pairs) and max(apart) <= limit, (
         f"{verdicts}; verdict, reasons and coverage of {equal} of {len(pairs)} equal; probabilities of "
         f"{apart.count(0)} equal in every bit, at most {max(apart):.2g} apart (allowed {limit:g})")
+
+
+def draw(folder: Path) -> None:
+    """Drawn smears as pictures: drawn on another processor, some of them would be other pictures."""
+    for number in range(8):
+        write_png(folder / f"{number}.png", draw_field(LABELS[number % len(LABELS)], 1 + number).rgb)
 
 
 def fields(lines: str) -> list[dict[str, Any]]:
@@ -153,6 +163,7 @@ def main() -> None:
                             "3.11", "--out", asked.pack], check=True)
         (root / "root").mkdir(exist_ok=True)
         shutil.copy(asked.pack, root / PACK[1:])
+        draw(root / FIELDS[1:])
         if asked.drawn:
             shutil.copy(asked.drawn, root / DRAWN[1:])
         proof = prove(root, asked.board, asked.kill_after)
