@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 _APART = """ (Drawn on arm64, two of them are other pictures.)
-Probabilities may be apart by the bundle's tolerance. The network answers in steps of 1/256, so that what is far below comes after it, of the temperature, in floating point
-([arm64.md](arm64.md))."""
+Probabilities may be apart by the bundle's tolerance. The network answers in steps of 1/256, so that what is far below
+comes after it, of the temperature, in floating point ([arm64.md](arm64.md))."""
 
 
 @dataclass(frozen=True)
