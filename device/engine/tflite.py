@@ -76,7 +76,8 @@ class Network:
                 interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise BundleRefused(f"{path}: its model does not load in {LIBRARY} ({str(error).splitlines()[0]}); "
-                                "convert it again for this machine") from error
+                                "install a newer ai-edge-litert, or convert the run again with this version of "
+                                "alledge") from error
         self._interpreter, self._given, self._wanted = interpreter, given, wanted
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
         self._inputs = [_index(inputs, pick(spec, _described(inputs))) for spec in given]

@@ -97,7 +97,12 @@ def test_target_cpu_has_softmax_over_single_rows_only(conversion):
     """Over many rows TFLite's int8 kernels give other bytes on ARM than on x86-64 (docs/results/arm64.md)."""
     found = operators(conversion("cpu").bundle.model)
     assert [op.outputs[0].shape for op in found if op.op == "SOFTMAX"] == [(1, 4)]
-    assert sum(op.op == "EXP" for op in found) == 2
+    assert sum(op.op == "EXP" for op in found) == 1
+
+
+def test_target_cpu_is_for_tflite_runtime_too(conversion):
+    """Its last release is 2.14; docs/engines.md promises that it is used where LiteRT is absent."""
+    assert tuple(map(int, min_runtime_version(conversion("cpu").bundle.model).split("."))) <= (2, 14, 0)
 
 
 @pytest.mark.parametrize(("fault", "word"), [({"dynamic": True}, "dynamic"), ({"dtype": "FLOAT32"}, "FLOAT32")])
