@@ -9,10 +9,11 @@ from typing import Any
 from alledge import __version__
 from alledge.bundle import SUFFIX, Bundle, write_bundle
 from alledge.calibration import Calibration
+from alledge.errors import UsageError
 from alledge.files import checked_out
 from alledge.labels import LABELS
 from alledge.manifest import FORMAT, Manifest, Target
-from alledge.runfolder import MODEL_CARD
+from alledge.runfolder import MODEL_CARD, RECORD, REPORT
 
 from .check import Comparison, badness, demand, doubts, failed_gates, gates, goldens_gate
 from .converted import Converted
@@ -81,6 +82,8 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
         GateNotMet: when the converted model lost too much or gives unlike goldens, and `options.allow_drop` is False.
     """
     options = replace(options, precision=parse_precision(options.precision, target))
+    if out is not None:
+        _check_name(out)
     demand_memory(run, target)
     say("reading the run")
     trained = open_trained(run, options.data, options.split)
@@ -105,6 +108,16 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
     say("writing the bundle")
     bundle = write_bundle(out, manifest, _members(run, converted, goldens), options.issue.key)
     return Conversion(bundle, converted, trained, judgement, found, warnings)
+
+
+def _check_name(out: Path) -> None:
+    """The report lies beside the bundle and is called like it: it must replace neither the bundle nor a run's files."""
+    if out.suffix != SUFFIX:
+        raise UsageError(f"--out {out}: expected a name that ends in {SUFFIX}; the report is written beside it")
+    for name in {f"{out.stem}.html", f"{out.stem}.json"} & {RECORD, REPORT}:
+        if (out.parent / name).exists():
+            raise UsageError(f"--out {out}: the report beside it would replace the run's {name}; choose another name")
+    checked_out(out)
 
 
 def _stem(target: Target, options: Options) -> str:

@@ -93,10 +93,17 @@ def calibration(settings: Calibration, said: Mapping[str, Any]) -> str:
     gate = "none" if settings.gate is None else f"distance up to {settings.gate.threshold:.3g}"
     return _table((), [f"<th>temperature<td>{settings.temperature:.3g}",
                        f"<th>inconclusive below<td>{settings.abstain_below:.1%}", f"<th>domain gate<td>{gate}",
-                       f"<th>get a verdict, before and after<td>{said['answered']['float']:.1%}, "
-                       f"{said['answered']['converted']:.1%} of {said['n']} tiles",
-                       f"<th>same verdict, inconclusive being one<td>{_share(said['same'], said['same_ci95'])}",
-                       f"<th>verdicts of another class<td>{said['other_class']}", *_calibration_error(said["ece"])])
+                       *_verdicts(said), *_calibration_error(said["ece"])])
+
+
+def _verdicts(said: Mapping[str, Any]) -> list[str]:
+    """Where the domain gate lets no tile through, that all verdicts are the same says nothing about the model."""
+    before, after = said["answered"]["float"], said["answered"]["converted"]
+    answered = f"<th>get a verdict, before and after<td>{before:.1%}, {after:.1%} of {said['n']} tiles"
+    if not before and not after:
+        return [answered, "<th>same verdict<td>nothing to compare: none of these tiles gets one"]
+    return [answered, f"<th>same verdict, inconclusive being one<td>{_share(said['same'], said['same_ci95'])}",
+            f"<th>verdicts of another class<td>{said['other_class']}"]
 
 
 def _calibration_error(ece: Mapping[str, float | None]) -> list[str]:

@@ -18,6 +18,7 @@ _TABLES = {
 }
 
 
+_UNCOMPILED = " (holds as far as the table of operations tells; no compiler has seen it)"
 _SENTENCES = ("warnings", "kept_float", "next")
 
 
@@ -61,7 +62,7 @@ def lines(bundle: Bundle, trusted: Collection[str] = ()) -> list[str]:
     members = [f"  {m.sha256[:16]}  {m.size:>10}  {m.name}" for m in manifest.members]
     return [*(f"{name:<14} {value}" for name, value in facts.items()), *_edge_tpu(manifest.metrics),
             *_sentences(manifest.metrics),
-            "metrics:", *_leaves(manifest.metrics), *_tables(manifest.metrics),
+            "metrics:", *_leaves(manifest.metrics), *_tables(manifest.metrics, manifest.compiled is False),
             "made from:", *_leaves(manifest.provenance),
             "members, all verified:", *members, *(_card(bundle) or "").splitlines(), RESEARCH_USE_ONLY]
 
@@ -89,13 +90,13 @@ def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[str]:
             yield f"  {above}{name:<{max(38 - len(above), 1)}} {_short(value)}"
 
 
-def _tables(metrics: dict[str, Any]) -> Iterator[str]:
+def _tables(metrics: dict[str, Any], uncompiled: bool) -> Iterator[str]:
     """Conversion's tables: one line a row, a column as wide as its widest cell."""
     for name, columns in _TABLES.items():
         rows = [[_cell(row.get(column)) for column in columns] for row in metrics.get(name, [])]
         if rows:
             widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-            yield f"{name}:"
+            yield f"{name}{_UNCOMPILED if uncompiled and name == 'ladder' else ''}:"
             yield from ("  " + "  ".join(map(str.ljust, cells, widths)).rstrip() for cells in (list(columns), *rows))
 
 
