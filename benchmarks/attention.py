@@ -4,8 +4,8 @@ docs/results/attention.md.
     python benchmarks/attention.py RUN... [--tiles 200] [--rounds 60] [--out FILE]
 
 Every run (with its tiles, `alledge train`) is quantised with attention as Keras writes it, as target `cpu` has it and
-as target `coral` has it: the largest difference of a probability to Keras' form in float, what the converted network needs
-to run, how it agrees with the float network on held-out tiles, and the processor time of an inference in LiteRT, one
+as `coral` has it: the largest difference of a probability to Keras' form in float, what the converted network needs to
+run, how it agrees with the float network on held-out tiles, and the processor time of an inference in LiteRT, one
 thread, the forms in turns.
 """
 

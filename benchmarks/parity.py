@@ -38,7 +38,8 @@ MAX_DROP, MIN_AGREEMENT = 0.005, 0.99
 HEAD = """# Float against int8 on test rows
 
 Command: `python benchmarks/parity.py --case RUN BUNDLE... --data DIR --split CSV --reference {few}`.
-{machine}, {cores} cores, {date}. Runs {runs}: test rows of the split ({n} images), which neither training nor conversion looked at. Differences are
+{machine}, {cores} cores, {date}. Runs {runs}: test rows of the split
+({n} images), which neither training nor conversion looked at. Differences are
 paired, intervals 95 %; they take images as independent, which fields of one slide are not. How biases are corrected
 was chosen while looking at 300 of these rows through another network (decision 003), so int8 figures are not
 untouched by them. Asked for: a difference of -0.5 points or better and agreement of 99 % or more, of which
