@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,17 @@ def _misleading_ranges(run):
     """Training tiles of bare ground: activation ranges taken from them clip everything a cell gives rise to."""
     tiles = read_tiles(run, CALIBRATION_TILES)
     write_tiles(run, CALIBRATION_TILES, Tiles(pixels=np.full_like(tiles.pixels, 190), truth=tiles.truth))
+
+
+@pytest.mark.parametrize(("name", "words"), [("model.json", "ends in .alledge"), ("model", "ends in .alledge"),
+                                             ("training.alledge", "would replace the run's training.json"),
+                                             ("report.alledge", "would replace the run's report.html")])
+def test_a_name_under_which_the_report_would_replace_something_is_refused(run_copy, name, words):
+    (run_copy / "report.html").write_text("training's")
+    before = {path: path.read_bytes() for path in run_copy.iterdir()}
+    with pytest.raises(UsageError, match=re.escape(words)):
+        convert(target="cpu", run=run_copy, out=run_copy / name)
+    assert {path: path.read_bytes() for path in run_copy.iterdir()} == before
 
 
 def test_a_model_that_lost_too_much_is_refused_unless_accepted_on_record(run_copy, tmp_path):
