@@ -1,5 +1,6 @@
 """Runs in the Debian 13: libcamera's virtual camera, real picamera2, alledge's camera. One line of JSON a point."""
 
+import gc
 import json
 import os
 import sys
@@ -107,14 +108,21 @@ def starved(camera: RaspberryCamera) -> None:
 
 
 def again() -> None:
-    """Closed and opened in one process, as the watch over a camera does."""
-    counts = []
+    """Closed and opened in one process, as the watch over a camera does. picamera2 leaves its two selectors to Python's
+    garbage collection, so they are counted after one.
+    """
+    counts, most = [], 0
     for _ in range(OPENINGS):
         with opened() as camera:
             camera.read()
-        counts.append(descriptors())
-    point(f"closed and opened {OPENINGS} times, with a frame each time, leaving no descriptors behind",
-          counts[-1] <= counts[1], f"{counts[1]} after the second, {counts[-1]} after the last")
+        most = max(most, descriptors())
+        if not counts:
+            gc.collect()
+            counts.append(descriptors())
+    gc.collect()
+    counts.append(descriptors())
+    point(f"closed and opened {OPENINGS} times, with a frame each time, it leaves no descriptors behind",
+          counts[1] <= counts[0], f"{counts[0]} after the first, {counts[1]} after the last, at most {most} between")
 
 
 def descriptors() -> int:
