@@ -77,12 +77,12 @@ def test_a_machine_has_disks_of_its_own_no_network_and_no_display(proof, tmp_pat
 
 
 def test_what_a_machine_tells_is_read_and_one_that_hangs_is_ended(proof, monkeypatch):
-    """A stand-in for QEMU: a shell that tells two lines, then sleeps."""
-    tool("sh", "sleep")
+    """A stand-in for QEMU: a shell that tells a line when its input has not ended, and another, then sleeps."""
+    tool("sh", "sleep", "timeout", "cat")
     machine = object.__new__(proof["machine"].Machine)
-    script = """echo '{"what": "a", "holds": true}'; echo '{"what": "b", "holds": false}'; exec sleep 60"""
+    script = """timeout 0.2 cat; [ $? = 124 ] && echo '{"what": "a", "holds": true}'; echo '{"what": "b", "holds": false}'; exec sleep 60"""
     monkeypatch.setattr(machine, "command", lambda: ["sh", "-c", script], raising=False)
-    assert [line["what"] for line in machine.lines(1.0)] == ["a", "b"]
+    assert [line["what"] for line in machine.lines(2.0)] == ["a", "b"]
 
 
 def test_a_stick_is_a_fat_with_its_name_and_the_bundle(proof, tmp_path):

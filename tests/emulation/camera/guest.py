@@ -46,9 +46,10 @@ def main() -> None:
     with opened() as camera:
         read(camera)
         starved(camera)
+        libraries = (f"libcamera {libcamera.CameraManager.singleton().version}, picamera2 {version('picamera2')}, "
+                     f"Python {sys.version.split()[0]}")
     again()
-    point("the libraries", True, f"libcamera {libcamera.CameraManager.singleton().version}, picamera2 "
-          f"{version('picamera2')}, Python {sys.version.split()[0]}")
+    point("the libraries", True, libraries)
 
 
 @contextmanager

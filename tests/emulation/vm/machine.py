@@ -40,7 +40,8 @@ class Machine:
 
     def lines(self, limit_s: float) -> Iterator[dict[str, Any]]:
         """From power on until it powers itself off: what its program tells."""
-        with subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as qemu:
+        # A standard input that has ended is nobody listening to QEMU: the guest's first line would wait for ever.
+        with subprocess.Popen(self.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as qemu:
             watch = Timer(limit_s, qemu.kill)
             watch.start()
             try:
