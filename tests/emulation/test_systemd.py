@@ -80,7 +80,8 @@ def test_what_a_machine_tells_is_read_and_one_that_hangs_is_ended(proof, monkeyp
     """A stand-in for QEMU: a shell that tells a line when its input has not ended, and another, then sleeps."""
     tool("sh", "sleep", "timeout", "cat")
     machine = object.__new__(proof["machine"].Machine)
-    script = """timeout 0.2 cat; [ $? = 124 ] && echo '{"what": "a", "holds": true}'; echo '{"what": "b", "holds": false}'; exec sleep 60"""
+    script = """timeout 0.2 cat; [ $? = 124 ] && echo '{"what": "a", "holds": true}'
+    echo '{"what": "b", "holds": false}'; exec sleep 60"""
     monkeypatch.setattr(machine, "command", lambda: ["sh", "-c", script], raising=False)
     assert [line["what"] for line in machine.lines(2.0)] == ["a", "b"]
 
