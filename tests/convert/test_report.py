@@ -57,7 +57,8 @@ def test_report_and_inspect_tell_the_key_figures_of_the_edge_tpu(conversion):
 def test_both_tables_of_a_page_name_layers_alike(conversion):
     done = conversion("coral").converted
     assert {row.layer for row in done.layers} <= {row.layer for row in done.operations}
-    assert {"attention_lookup/query", "attention_lookup/key"} <= {row.layer for row in conversion("cpu").converted.layers}
+    named = {row.layer for row in conversion("cpu").converted.layers}
+    assert {"attention_lookup/query", "attention_lookup/key"} <= named
 
 
 def test_what_operations_have_in_common_is_said_once_and_refused_ones_come_first():
