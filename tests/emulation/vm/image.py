@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SUITE = "trixie"
-PACKAGES = ("systemd-sysv", "udev", "dbus", "linux-image-amd64", "initramfs-tools", "kmod", "e2fsprogs", "python3",
-            "libstdc++6", "python3-libcamera", "libcamera-ipa")
+PACKAGES = ("systemd-sysv", "udev", "dbus", "linux-image-amd64", "initramfs-tools", "kmod", "procps", "e2fsprogs",
+            "python3", "libstdc++6", "python3-libcamera", "libcamera-ipa")
 NEEDED = ("mmdebstrap", "unshare")
 # The only thing in it that a board has not: runs what the disk labelled `program` brings, and ends the machine.
 PROOF = """[Unit]
