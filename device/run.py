@@ -134,12 +134,9 @@ def side_by_side(station: Station, stop: threading.Event, frames: int | None,
             shots = newest = stack.enter_context(closing(Newest(captured, "capture", _is_mark)))
             if station.trigger is not None:
                 shots = ahead(first_after_press(newest, station.trigger, stop), "trigger")
-        elif station.trigger is not None:
-            shots = ahead(one_a_press(captured, station.trigger, stop), "capture")
-        else:
-            shots = captured  # a thread of its own would cost more than it gains: the camera is read in one already
-        sights = ahead(prepare(pipeline, into("prepare", shots), model, frames, archived), "prepare",
-                       PREPARED)
+        else:  # captured where it is prepared: handing on would cost more than it gains, and the camera has its own thread
+            shots = captured if station.trigger is None else one_a_press(captured, station.trigger, stop)
+        sights = ahead(prepare(pipeline, into("prepare", shots), model, frames, archived), "prepare", PREPARED)
         answers = infer(pipeline, into("infer", sights))
         try:
             yield ahead(keep(pipeline, into("keep", answers), station.database, storage if archived else None,
