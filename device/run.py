@@ -134,7 +134,7 @@ def side_by_side(station: Station, stop: threading.Event, frames: int | None,
             shots = newest = stack.enter_context(closing(Newest(captured, "capture", _is_mark)))
             if station.trigger is not None:
                 shots = ahead(first_after_press(newest, station.trigger, stop), "trigger")
-        else:  # captured where it is prepared: handing on would cost more than it gains, and the camera has its own thread
+        else:  # captured where it is prepared: handing on costs more than it gains, and the camera has its own thread
             shots = captured if station.trigger is None else one_a_press(captured, station.trigger, stop)
         sights = ahead(prepare(pipeline, into("prepare", shots), model, frames, archived), "prepare", PREPARED)
         answers = infer(pipeline, into("infer", sights))
