@@ -143,7 +143,7 @@ def camera() -> None:
     if subprocess.run(["modprobe", "vivid", "n_devs=1", "node_types=0x1"], check=False).returncode:
         return point("the kernel has its emulated camera (vivid)", False, "modprobe failed")
     subprocess.run(["udevadm", "settle"], check=False)
-    CONFIG.write_text(good.replace("synthetic://?seed=1", "v4l2:///dev/video0?width=640&height=480"))
+    CONFIG.write_text(good.replace("synthetic://?seed=1", "v4l2:///dev/video0?width=640&height=480&format=YUYV"))
     subprocess.run(["systemctl", "restart", UNIT], check=False)
     judged = until(lambda: len(events("result")) > before + 1, 120)
     why = "; ".join(sorted({event["why"] for event in events("start-failed")})[-1:])
@@ -170,8 +170,8 @@ def backed_up() -> None:
 def stick() -> None:
     """A memory stick with a signed release comes into the socket: udev, the template unit, the update, the start."""
     number, begun = pid(), uptime()
-    next(path for path in Path("/sys/bus/usb/devices").glob("*/authorized") if "usb" not in path.parent.name
-         ).write_text("1")
+    next(path for path in Path("/sys/bus/usb/devices").glob("[0-9]*/authorized") if ":" not in path.parent.name
+         ).write_text("1")  # of a device, neither a root hub's nor an interface's
     done = until(lambda: {"Finished", "Failed"} & set(said("journalctl", "-o", "cat", "-u", "alledge-model@*").split()))
     model = json.loads(said(PROGRAM, "model", "show", "--config", str(CONFIG), "--json", user="alledge") or "{}")
     last = model["events"][-1]["event"] if model.get("events") else said("journalctl", "-o", "cat", "-u",
@@ -182,7 +182,7 @@ def stick() -> None:
     back = until(lambda: again(number) and len(events("result")) > before)
     running = events("self-test-passed")[-1]["bundle_id"]
     point("the device was stopped for it, starts again by itself and judges with the new release",
-          back and running in {slot["id"] for slot in model["slots"]}, f"bundle {running}")
+          back and running in {slot["id"] for slot in model["slots"].values()}, f"bundle {running}")
 
 
 def ended() -> None:

@@ -37,6 +37,7 @@ NEEDED = (*machines.NEEDED, "mformat", "mcopy", "systemctl")
 STICK_MIB = 64
 LIMIT_S = 4 * 3600.0  # for a machine that does not come to its end
 CONFIG = "etc/alledge/config.toml"
+RULE = "90-alledge-model.rules"  # of the boards; a desktop is installed without it
 TRIGGER = '\n[trigger]\nname = "interval"\noptions = { seconds = 4 }\n'
 
 
@@ -60,6 +61,7 @@ def install(base: Path, tree: Path, work: Path, key: str, bundle: Path) -> None:
     # Which an installation on the machine itself does; its user may not, and would compile at every start.
     subprocess.run(["chroot", tree, "python3", "-m", "compileall", "-q", "/opt/alledge"], check=True)
     subprocess.run(["systemctl", "--root", tree, "enable", "alledge.service", "alledge-backup.timer"], check=True)
+    shutil.copy(TREE / "firmware_configs/udev" / RULE, tree / "etc/udev/rules.d")
     text = (tree / CONFIG).read_text().replace('name = "terminal"', 'name = "none"')
     (tree / CONFIG).write_text(text + TRIGGER)
 
