@@ -121,4 +121,5 @@ def test_a_large_jpeg_is_read_at_half_its_size_and_gets_the_same_verdict(tmp_pat
             assert frame.rgb.shape == (HALVED_FROM // 2, HALVED_FROM // 2, 3)
             half, whole = pipeline(frame.rgb), pipeline(read_image(tmp_path / f"{seed}.jpg"))
             assert half.verdict == whole.verdict
-            assert half.probabilities == pytest.approx(whole.probabilities, abs=0.05)
+            # drawn fields are less decided than smears: as far apart as two sets of kernels may be on them
+            assert half.probabilities == pytest.approx(whole.probabilities, abs=bundle.manifest.tolerance)
