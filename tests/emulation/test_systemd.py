@@ -4,6 +4,7 @@ import datetime
 import importlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_events_are_found_among_what_else_a_journal_says(proof, monkeypatch):
     assert proof["guest"].events("stuck") == []
 
 
-def test_a_step_that_breaks_is_a_point_that_does_not_hold_and_the_others_are_made(proof, monkeypatch, capsys):
+def test_a_step_that_breaks_or_hangs_is_a_point_that_does_not_hold_and_the_others_are_made(proof, monkeypatch, capsys):
     guest = proof["guest"]
     steps = ("sandboxed", "exposed", "reloaded", "killed", "silent", "stuck", "refused", "camera", "backed_up", "stick",
              "ended", "kept", "uninstalled")
@@ -116,10 +117,17 @@ def test_a_step_that_breaks_is_a_point_that_does_not_hold_and_the_others_are_mad
         raise ProcessLookupError("no such process")
 
     monkeypatch.setattr(guest, "killed", killed)
-    guest.main()
+    monkeypatch.setattr(guest, "STEP_S", 1)
+    monkeypatch.setattr(guest, "stick", lambda: subprocess.run(["sleep", "30"], check=False))
+    before = signal.getsignal(signal.SIGALRM)
+    try:
+        guest.main()
+    finally:
+        signal.signal(signal.SIGALRM, before)
     points = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [point["holds"] for point in points] == [True, True, False, True]
+    assert [point["holds"] for point in points] == [True, True, False, False, True]
     assert "no such process" in points[2]["found"]
+    assert "not done after 1 s" in points[3]["found"]
     assert points[-1]["what"] == "the machine"
 
 

@@ -5,6 +5,7 @@ Standard library only; no unit has a drop-in. One line of JSON for each point th
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +18,7 @@ STATE = Path("/var/lib/alledge")
 PROGRAM = "/opt/alledge/bin/alledge"
 EXPOSED = 2.5  # the most that is asked for
 LIMIT_S = 300.0  # for anything to happen in an emulated machine
+STEP_S = 1800  # for a step, should a command in it hang
 SHOWN = ("NoNewPrivs", "Seccomp", "CapEff", "CapBnd", "Uid")
 
 
@@ -32,13 +34,21 @@ def main() -> None:
     point("the unit starts with the machine: READY was told (Type=notify)", ready,
           f"{took:.1f} s after its process began; {shown('StatusText')}")
     point("results are told", until(lambda: len(events("result")) >= 3), verdicts())
+    signal.signal(signal.SIGALRM, late)
     for step in (sandboxed, exposed, reloaded, killed, silent, stuck, refused, camera, backed_up, stick, ended, kept,
                  uninstalled):
+        signal.alarm(STEP_S)
         try:
             step()
         except Exception as error:
             point(f"the step `{step.__name__}` comes to its end", False, f"{type(error).__name__}: {error}")
+        signal.alarm(0)
     point("the machine", True, f"{said('systemctl', '--version').splitlines()[0]}, Linux {os.uname().release}")
+
+
+def late(*_: object) -> None:
+    """Leave a step that hangs."""
+    raise TimeoutError(f"not done after {STEP_S} s")
 
 
 def sandboxed() -> None:
