@@ -121,9 +121,8 @@ def stuck() -> None:
     until(lambda: len(events("result")) > 2)
     subprocess.run(["fsfreeze", "--freeze", str(STATE)], check=True)
     try:
-        told = until(lambda: events("stuck"))
         shot = until(lambda: journal().count("Watchdog timeout") == 2)
-        after = uptime() - begun
+        after, told = uptime() - begun, events("stuck")
     finally:
         subprocess.run(["fsfreeze", "--unfreeze", str(STATE)], check=True)
     stage = events("stuck")[-1]["stage"] if told else "none"
