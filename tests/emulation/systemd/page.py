@@ -33,7 +33,7 @@ happens to them. Seconds are of an emulated processor: they say that nothing wai
 The disk that hangs is a file system frozen by `fsfreeze`; a thread that waits for it can be killed by nobody until it
 answers: that is Linux. The camera is the kernel's `vivid`, whose test picture is no smear. The stick is QEMU's, in the
 socket from the start and let in later by the kernel's own switch (`authorized`); the boards' udev rule for it was added
-by hand, since a desktop is installed without it. The clock is set by `date -s`. The
+by the script, since a desktop is installed without it. The clock is set by `date -s`. The
 model is the shipped one, signed twice by a key made for this run; drawn fields are rightly inconclusive to it.
 
 **Not measured here**: arm64, where the units are the same and systemd and kernel are built for another processor
