@@ -226,7 +226,7 @@ def test_times_of_a_clock_that_was_never_set_are_not_passed_on(tmp_path: Path) -
             sink.write(replace(SURE, taken_at=at))
     document = export(tmp_path / "r.db", tmp_path, "fhir").paths[0].read_text()
     resources = [entry["resource"] for entry in json.loads(document)["entry"]]
-    assert "1970" not in document
+    assert "1970-01" not in document  # hashes hold any four digits sooner or later
     assert "effectivePeriod" not in resources[0]
     assert ["effectiveDateTime" in r for r in resources[1:]] == [True, False, True]
     assert [row.sequence for row in read_results(tmp_path / "r.db")] == [1, 2, 3]
