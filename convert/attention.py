@@ -28,8 +28,9 @@ def with_attention(model: Any, form: Form, leave_others: bool = False) -> Any:
             if not leave_others:
                 raise DataError(f"layer {layer.name!r}: only plain self-attention over [n, tokens, channels] can be "
                                 f"re-expressed for the Edge TPU, received {unusual}")
-        if isinstance(layer, keras.layers.GlobalAveragePooling1D):  # MEAN over tokens: the Edge TPU has none, and its
-            tokens, channels = inputs[0].shape[1:]                  # int8 kernel rounds worse than average pooling
+        # A MEAN over tokens: the Edge TPU has none, and its int8 kernel rounds worse than average pooling.
+        if isinstance(layer, keras.layers.GlobalAveragePooling1D):
+            tokens, channels = inputs[0].shape[1:]
             column = keras.layers.Reshape((tokens, 1, channels), name=f"{layer.name}_column")(inputs[0])
             return keras.layers.GlobalAveragePooling2D(name=f"{layer.name}_table")(column)
         return layer(*inputs, **options)

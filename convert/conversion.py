@@ -83,11 +83,11 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
     """
     options = replace(options, precision=parse_precision(options.precision, target))
     if out is not None:
-        _check_name(out)
+        _check_place(out)
     demand_memory(run, target)
     say("reading the run")
     trained = open_trained(run, options.data, options.split)
-    out = checked_out(out or run / f"{_stem(target, options)}{SUFFIX}")
+    out = out or checked_out(run / f"{_stem(target, options)}{SUFFIX}")
     say(f"converting for {target}")
     converted, judgement, remedies = convert_until_it_holds(trained, target, options, say)
     comparisons = judgement.comparisons
@@ -110,8 +110,10 @@ def convert_run(run: Path, target: Target, out: Path | None, options: Options, s
     return Conversion(bundle, converted, trained, judgement, found, warnings)
 
 
-def _check_name(out: Path) -> None:
-    """The report lies beside the bundle and is called like it: it must replace neither the bundle nor a run's files."""
+def _check_place(out: Path) -> None:
+    """Refuse a place where no bundle can be written, or where the report beside it, which is called like it, would
+    replace the bundle or a run's files.
+    """
     if out.suffix != SUFFIX:
         raise UsageError(f"--out {out}: expected a name that ends in {SUFFIX}; the report is written beside it")
     for name in {f"{out.stem}.html", f"{out.stem}.json"} & {RECORD, REPORT}:
